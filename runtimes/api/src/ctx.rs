@@ -1,0 +1,313 @@
+//! [`Ctx`]: the typed operations of a function.
+
+use crate::{Change, Error, Fresh, Instance, Op, Result, Step, TxEnd, Updated};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::Cell;
+use std::rc::Rc;
+use triptych_model::{Condition, Name, Value, from_value, to_value};
+
+/// How often a transaction that was aborted by a conflict is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries(pub u32);
+
+/// The context of one execution of a function, or of one parallel branch of it.
+pub struct Ctx {
+    instance: Rc<dyn Instance>,
+    /// The step path of this branch, with its trailing dot; empty at the root.
+    prefix: String,
+    next: u32,
+    retries: Retries,
+    /// Set inside a transaction; true once an operation in it failed, so that no swallowed error
+    /// can commit it.
+    poisoned: Option<Rc<Cell<Option<Poison>>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Poison {
+    Aborted,
+    Rejected,
+}
+
+impl Ctx {
+    /// The context of an execution. Runtimes call this; apps receive it.
+    pub fn new(instance: Rc<dyn Instance>, retries: Retries) -> Self {
+        Ctx {
+            instance,
+            prefix: String::new(),
+            next: 0,
+            retries,
+            poisoned: None,
+        }
+    }
+
+    fn step(&mut self) -> Step {
+        let step = Step::new(format!("{}{}", self.prefix, self.next));
+        self.next += 1;
+        step
+    }
+
+    fn note<T>(&self, result: Result<T>) -> Result<T> {
+        if let (Err(error), Some(poisoned)) = (&result, &self.poisoned) {
+            match error {
+                Error::Aborted(_) => poisoned.set(Some(Poison::Aborted)),
+                Error::Rejected(_) if poisoned.get().is_none() => {
+                    poisoned.set(Some(Poison::Rejected));
+                }
+                _ => {}
+            }
+        }
+        result
+    }
+
+    /// The id of this instance. At the entry function it is the client's request id.
+    pub fn instance_id(&self) -> &str {
+        self.instance.id()
+    }
+
+    /// The current value of a key.
+    ///
+    /// # Errors
+    /// See [`Instance`]; [`Error::Bug`] if the value has another shape.
+    pub async fn read<T: DeserializeOwned>(&mut self, table: &str, key: &str) -> Result<Option<T>> {
+        let step = self.step();
+        let value = self
+            .instance
+            .read(step, Name::from(table), Name::from(key))
+            .await;
+        self.note(value)?
+            .map(|value| from_value(&value))
+            .transpose()
+            .map_err(Error::from)
+    }
+
+    /// The current values of several keys, in the order asked.
+    ///
+    /// # Errors
+    /// See [`Instance`]; [`Error::Bug`] if a value has another shape.
+    pub async fn read_many<T: DeserializeOwned>(
+        &mut self,
+        table: &str,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Vec<Option<T>>> {
+        let step = self.step();
+        let keys = keys
+            .into_iter()
+            .map(|key| Name::from(key.as_ref()))
+            .collect();
+        let values = self.instance.read_many(step, Name::from(table), keys).await;
+        let values = self.note(values)?;
+        let typed = values
+            .iter()
+            .map(|value| value.as_ref().map(from_value).transpose());
+        Ok(typed.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// Replaces the value of a key.
+    ///
+    /// # Errors
+    /// See [`Instance`].
+    pub async fn write<T: Serialize>(&mut self, table: &str, key: &str, value: &T) -> Result<()> {
+        let step = self.step();
+        let value = to_value(value)?;
+        let done = self
+            .instance
+            .write(step, Name::from(table), Name::from(key), value)
+            .await;
+        self.note(done)
+    }
+
+    /// Changes a document if a condition on it holds. A missing document counts as an empty one.
+    ///
+    /// # Errors
+    /// See [`Instance`].
+    pub async fn update(
+        &mut self,
+        table: &str,
+        key: &str,
+        condition: Option<Condition>,
+        changes: Vec<Change>,
+    ) -> Result<Updated> {
+        let step = self.step();
+        let (table, key) = (Name::from(table), Name::from(key));
+        let done = self
+            .instance
+            .update(step, table, key, condition, changes)
+            .await;
+        self.note(done)
+    }
+
+    /// All keys and values of a table. Not atomic across keys.
+    ///
+    /// # Errors
+    /// See [`Instance`]; [`Error::Bug`] if a value has another shape.
+    pub async fn scan<T: DeserializeOwned>(&mut self, table: &str) -> Result<Vec<(Name, T)>> {
+        let step = self.step();
+        let rows = self.instance.scan(step, Name::from(table)).await;
+        let rows = self.note(rows)?;
+        let typed = rows
+            .into_iter()
+            .map(|(key, value)| Ok((key, from_value(&value)?)));
+        typed.collect()
+    }
+
+    /// Calls a function and waits for its answer.
+    ///
+    /// # Errors
+    /// What the callee decided ([`Error::Rejected`], [`Error::Aborted`]), or see [`Instance`].
+    pub async fn call<O: Op>(&mut self, input: O) -> Result<O::Output> {
+        let step = self.step();
+        let value = to_value(&input)?;
+        let (function, op) = (Name::from(O::FUNCTION), Name::from(O::OP));
+        let reply = self.instance.call(step, function, op, value).await;
+        Ok(from_value(&self.note(reply)?)?)
+    }
+
+    /// Hands a call over and does not wait for it: exactly once where the runtime promises it.
+    ///
+    /// # Errors
+    /// See [`Instance`].
+    pub async fn send<O: Op>(&mut self, input: O) -> Result<()> {
+        let step = self.step();
+        let value = to_value(&input)?;
+        let (function, op) = (Name::from(O::FUNCTION), Name::from(O::OP));
+        let done = self.instance.send(step, function, op, value).await;
+        self.note(done)
+    }
+
+    /// Child contexts for `N` parallel branches. Their steps are fixed now, whatever order the
+    /// branches run in. Await all of them (with `join!`) before looking at any result.
+    pub fn fork<const N: usize>(&mut self) -> [Ctx; N] {
+        let step = self.step();
+        std::array::from_fn(|branch| self.branch(&step, branch))
+    }
+
+    /// [`Ctx::fork`] for a number of branches that is only known at run time.
+    pub fn fork_many(&mut self, branches: usize) -> Vec<Ctx> {
+        let step = self.step();
+        (0..branches)
+            .map(|branch| self.branch(&step, branch))
+            .collect()
+    }
+
+    fn branch(&self, step: &Step, branch: usize) -> Ctx {
+        Ctx {
+            instance: Rc::clone(&self.instance),
+            prefix: format!("{step}.{branch}."),
+            next: 0,
+            retries: self.retries,
+            poisoned: self.poisoned.clone(),
+        }
+    }
+
+    /// The time in milliseconds since 1970, the same on a replay.
+    ///
+    /// # Errors
+    /// See [`Instance`].
+    pub async fn now(&mut self) -> Result<i64> {
+        let value = self.fresh(Fresh::Now).await?;
+        value
+            .as_int()
+            .ok_or_else(|| Error::Bug("the runtime's time is no number".to_owned()))
+    }
+
+    /// An id that no other step ever gets, the same on a replay.
+    ///
+    /// # Errors
+    /// See [`Instance`].
+    pub async fn unique_id(&mut self) -> Result<String> {
+        let value = self.fresh(Fresh::UniqueId).await?;
+        value
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::Bug("the runtime's id is no string".to_owned()))
+    }
+
+    /// A random number of 63 bits, the same on a replay.
+    ///
+    /// # Errors
+    /// See [`Instance`].
+    pub async fn random(&mut self) -> Result<u64> {
+        let value = self.fresh(Fresh::Random).await?;
+        let bits = value.as_int().and_then(|bits| u64::try_from(bits).ok());
+        bits.ok_or_else(|| Error::Bug("the runtime's random number is no number".to_owned()))
+    }
+
+    async fn fresh(&mut self, what: Fresh) -> Result<Value> {
+        let step = self.step();
+        let value = self.instance.fresh(step, what).await;
+        self.note(value)
+    }
+
+    /// Runs the body as a transaction, with the isolation that the runtime declares. The body may
+    /// run several times. A transaction inside another one is part of it.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if the body rejected (everything is undone), [`Error::Aborted`] if it
+    /// met conflicts more often than the profile retries, or see [`Instance`].
+    pub async fn transaction<T>(&mut self, body: impl AsyncFn(&mut Ctx) -> Result<T>) -> Result<T> {
+        if self.poisoned.is_some() {
+            return body(self).await;
+        }
+        let step = self.step();
+        for attempt in 0.. {
+            let outcome = self.attempt(&step, attempt, &body).await;
+            match outcome {
+                Err(Error::Aborted(_)) if attempt < self.retries.0 => {
+                    let pause = step.sub(&format!("{attempt}.pause"));
+                    self.instance.back_off(pause, attempt).await?;
+                }
+                outcome => return outcome,
+            }
+        }
+        unreachable!("the loop ends with its last attempt")
+    }
+
+    async fn attempt<T>(
+        &mut self,
+        step: &Step,
+        attempt: u32,
+        body: &impl AsyncFn(&mut Ctx) -> Result<T>,
+    ) -> Result<T> {
+        let poisoned = Rc::new(Cell::new(None));
+        let mut tx = Ctx {
+            instance: Rc::clone(&self.instance),
+            prefix: format!("{step}.{attempt}.tx."),
+            next: 0,
+            retries: self.retries,
+            poisoned: Some(Rc::clone(&poisoned)),
+        };
+        self.instance
+            .begin(step.sub(&format!("{attempt}.begin")))
+            .await?;
+        let outcome = body(&mut tx).await;
+        let outcome = tx.note_end(outcome);
+        let end = step.sub(&format!("{attempt}.end"));
+        match outcome {
+            Ok(value) => {
+                self.instance.end(end, TxEnd::Commit).await?;
+                Ok(value)
+            }
+            Err(error @ (Error::Rejected(_) | Error::Aborted(_))) => {
+                self.instance.end(end, TxEnd::Abort).await?;
+                Err(error)
+            }
+            // The execution cannot go on; whoever executes the instance again ends it.
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A body that swallowed the error of a dead transaction does not commit it.
+    fn note_end<T>(&self, outcome: Result<T>) -> Result<T> {
+        let poison = self.poisoned.as_ref().and_then(|poisoned| poisoned.get());
+        match (outcome, poison) {
+            (Ok(_), Some(Poison::Aborted)) => Err(Error::Aborted(
+                "an operation of the transaction was aborted".to_owned(),
+            )),
+            (Ok(_), Some(Poison::Rejected)) => Err(Error::Rejected(
+                "a part of the transaction was rejected".to_owned(),
+            )),
+            (outcome, _) => outcome,
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The linked DAAL: data and its write log in the same rows (specification §§3.2, 4).
+//!
+//! An item of the store is limited in size, so the log of a key cannot live in one row for ever: a
+//! key's rows form a singly linked list, of which only the tail holds the current value. Invariants:
+//!
+//! * the row (key, `HEAD`) is the entry of the list and is never unlinked;
+//! * `NEXTROW` is set at most once, and only in a full row, which takes no log entry any more;
+//! * only the tail takes effects, and the value of a new tail is a copy of the old one's;
+//! * a log key is in at most one row of its key's list.
+
+use crate::Bug;
+use crate::log::{Run, interrupted};
+use crate::names::{HEAD, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE};
+use std::collections::BTreeMap;
+use triptych_api::{Change, Error, Result, apply, lower, lower_optimistic};
+use triptych_model::{Action, Comparison, Condition, Item, Map, Name, Operand, Path, Value};
+use triptych_store::{Key, PageKey, Request, Response, Return, StoreError};
+
+/// What one look at all rows of a key shows.
+enum Skeleton {
+    /// The log key is there, with this outcome.
+    Done(Value),
+    /// It is not; this is the tail.
+    Tail(Name),
+    /// The key has no rows.
+    Empty,
+}
+
+/// An effect on one key.
+pub(crate) enum Effect {
+    /// Replaces the value.
+    Write(Value),
+    /// Changes the document if the condition holds of it.
+    Update(Condition, Vec<Change>),
+}
+
+/// What one attempt on one row came to.
+enum Attempt {
+    /// The effect (or its refusal) is logged.
+    Logged(Value),
+    /// Nothing happened: look at the row again.
+    Missed,
+}
+
+/// How often an effect is tried before the execution gives up and is repeated later.
+const ATTEMPTS: u32 = 200;
+
+fn logged(cid: &str) -> Path {
+    Path::attr(LOGS).field(cid)
+}
+
+fn row_key(key: &Name, row: &str) -> Key {
+    Key::range(key.clone(), Value::str(row))
+}
+
+impl Run {
+    /// The log key of a step.
+    pub(crate) fn cid(&self, step: &str) -> String {
+        format!("{}-{step}", self.instance)
+    }
+
+    /// Fetches row ids and links (and the log key, if asked) of a key, and walks from the head.
+    ///
+    /// That the pages are no snapshot does no harm: a row seen with a successor was full and can
+    /// never take the log key later; a row seen without one is checked again by the conditional
+    /// update that follows; rows that were missed lie beyond the tail that was found.
+    async fn skeleton(&self, table: &Name, key: &Name, cid: Option<&str>) -> Result<Skeleton> {
+        let mut projection = vec![Path::attr(ROW), Path::attr(NEXT)];
+        projection.extend(cid.map(logged));
+        let mut next: BTreeMap<Name, Option<Name>> = BTreeMap::new();
+        let mut start: Option<PageKey> = None;
+        loop {
+            let request = Request::Query {
+                table: table.clone(),
+                index: None,
+                hash: key.clone().into(),
+                range_below: None,
+                filter: None,
+                projection: Some(projection.clone()),
+                consistent: true,
+                limit: None,
+                start: start.take(),
+            };
+            let response = self
+                .store("beldi.daal.query", request)
+                .await
+                .map_err(interrupted)?;
+            let Response::Page { items, next: more } = response else {
+                return Err(Error::Interrupted(format!(
+                    "a query was answered with {response:?}"
+                )));
+            };
+            for item in items {
+                if let Some(outcome) = cid.and_then(|cid| item.get(LOGS)?.get(cid)) {
+                    return Ok(Skeleton::Done(outcome.clone()));
+                }
+                if let Some(Value::Str(row)) = item.get(ROW) {
+                    next.insert(row.clone(), text(&item, NEXT));
+                }
+            }
+            start = more;
+            if start.is_none() {
+                break;
+            }
+        }
+        if next.is_empty() {
+            return Ok(Skeleton::Empty);
+        }
+        let mut tail = Name::from(HEAD);
+        while let Some(Some(successor)) = next.get(&tail) {
+            tail = successor.clone();
+        }
+        Ok(Skeleton::Tail(tail))
+    }
+
+    /// The current value of a key. Not logged.
+    pub(crate) async fn current(&self, table: &Name, key: &Name) -> Result<Option<Value>> {
+        let mut row = match self.skeleton(table, key, None).await? {
+            Skeleton::Tail(row) => row,
+            Skeleton::Empty | Skeleton::Done(_) => return Ok(None),
+        };
+        loop {
+            let projection = Some(vec![Path::attr(VALUE), Path::attr(NEXT)]);
+            let at = (table, row_key(key, &row));
+            let Some(mut item) = self.get("beldi.read.get", at, projection).await? else {
+                return Ok(None);
+            };
+            match text(&item, NEXT) {
+                Some(next) => row = next,
+                None => return Ok(item.remove(VALUE)),
+            }
+        }
+    }
+
+    /// Makes an effect and its log entry in one row, once; returns the logged outcome: null for a
+    /// write, true, false, or a sum for an update.
+    pub(crate) async fn effect(
+        &self,
+        step: &str,
+        table: &Name,
+        key: &Name,
+        effect: Effect,
+    ) -> Result<Value> {
+        let cid = self.cid(step);
+        let effect = self.spoil(&cid, effect);
+        let mut row = match self.skeleton(table, key, Some(&cid)).await? {
+            Skeleton::Done(outcome) => return Ok(outcome),
+            Skeleton::Tail(row) => row,
+            Skeleton::Empty => {
+                self.insert_head(table, key).await?;
+                Name::from(HEAD)
+            }
+        };
+        for _ in 0..ATTEMPTS {
+            let at = (table, key, &*row);
+            let attempt = match &effect {
+                Effect::Write(value) => self.try_write(&cid, at, value).await?,
+                Effect::Update(condition, changes) => {
+                    self.try_update(&cid, at, condition, changes).await?
+                }
+            };
+            if let Attempt::Logged(outcome) = attempt {
+                return Ok(outcome);
+            }
+            let seen = vec![logged(&cid), Path::attr(NEXT), Path::attr(LOG_SIZE)];
+            let place = (table, row_key(key, &row));
+            let item = self
+                .get("beldi.write.look", place, Some(seen))
+                .await?
+                .unwrap_or_default();
+            if let Some(outcome) = item.get(LOGS).and_then(|logs| logs.get(&cid)) {
+                return Ok(outcome.clone());
+            }
+            if let Some(next) = text(&item, NEXT) {
+                row = next;
+            } else if item.get(LOG_SIZE).and_then(Value::as_int) >= Some(self.capacity()) {
+                row = self.append_row(table, key, &row).await?;
+            }
+        }
+        Err(Error::Interrupted(format!(
+            "no room for step {step} in the rows of {key:?}"
+        )))
+    }
+
+    fn capacity(&self) -> i64 {
+        self.shared.config.row_capacity
+    }
+
+    /// The seeded defect [`Bug::DropAppend`].
+    fn spoil(&self, cid: &str, effect: Effect) -> Effect {
+        match effect {
+            Effect::Update(condition, changes)
+                if self.shared.config.bug == Some(Bug::DropAppend)
+                    && triptych_world::mix_str(0, cid).is_multiple_of(7) =>
+            {
+                let kept = changes
+                    .into_iter()
+                    .filter(|c| !matches!(c, Change::Append { .. }));
+                Effect::Update(condition, kept.collect())
+            }
+            effect => effect,
+        }
+    }
+
+    /// The row still takes this log key.
+    fn open(&self, cid: &str) -> Vec<Condition> {
+        let capacity = Value::Int(self.capacity());
+        vec![
+            Condition::Absent(logged(cid)),
+            Condition::Compare(Path::attr(LOG_SIZE), Comparison::Less, capacity),
+        ]
+    }
+
+    fn log_clauses(cid: &str, outcome: Operand) -> Vec<Action> {
+        let size = Operand::Plus(Box::new(Operand::Path(Path::attr(LOG_SIZE))), 1);
+        vec![
+            Action::Set(logged(cid), outcome),
+            Action::Set(Path::attr(LOG_SIZE), size),
+        ]
+    }
+
+    async fn try_write(
+        &self,
+        cid: &str,
+        (table, key, row): (&Name, &Name, &str),
+        value: &Value,
+    ) -> Result<Attempt> {
+        let mut update = Self::log_clauses(cid, Operand::Value(Value::Null));
+        update.push(Action::Set(
+            Path::attr(VALUE),
+            Operand::Value(value.clone()),
+        ));
+        let place = (table, row_key(key, row));
+        let open = Condition::All(self.open(cid));
+        let done = self
+            .update_if("beldi.write.row", place, update, open)
+            .await?;
+        Ok(if done {
+            Attempt::Logged(Value::Null)
+        } else {
+            Attempt::Missed
+        })
+    }
+
+    /// Tries the three ways in which a conditional update can come out, each with a condition that
+    /// makes the logged outcome true at the moment it is logged.
+    async fn try_update(
+        &self,
+        cid: &str,
+        at: (&Name, &Name, &str),
+        condition: &Condition,
+        changes: &[Change],
+    ) -> Result<Attempt> {
+        let exists = Condition::Exists(Path::attr(VALUE));
+        let met = Condition::All(vec![exists.clone(), condition.under(VALUE)]);
+        let applied = self.try_apply(cid, at, &met, changes).await?;
+        if matches!(applied, Attempt::Logged(_)) {
+            return Ok(applied);
+        }
+        let of_nothing = triptych_store::holds(condition, &Item::new());
+        if of_nothing {
+            let mut document = Map::new();
+            let sum = apply(&mut document, changes);
+            let outcome = sum.map_or(Value::Bool(true), Value::Int);
+            let mut update = Self::log_clauses(cid, Operand::Value(outcome.clone()));
+            let document = Operand::Value(Value::from(document));
+            update.push(Action::Set(Path::attr(VALUE), document));
+            let mut all = self.open(cid);
+            all.push(Condition::Absent(Path::attr(VALUE)));
+            let place = (at.0, row_key(at.1, at.2));
+            if self
+                .update_if("beldi.update.create", place, update, Condition::All(all))
+                .await?
+            {
+                return Ok(Attempt::Logged(outcome));
+            }
+        }
+        if is_trivial(condition) {
+            return Ok(Attempt::Missed);
+        }
+        let mut all = self.open(cid);
+        all.push(Condition::Not(Box::new(met)));
+        if of_nothing {
+            all.push(exists);
+        }
+        let update = Self::log_clauses(cid, Operand::Value(Value::Bool(false)));
+        let place = (at.0, row_key(at.1, at.2));
+        let refused = self
+            .update_if("beldi.update.refuse", place, update, Condition::All(all))
+            .await?;
+        Ok(if refused {
+            Attempt::Logged(Value::Bool(false))
+        } else {
+            Attempt::Missed
+        })
+    }
+
+    async fn try_apply(
+        &self,
+        cid: &str,
+        (table, key, row): (&Name, &Name, &str),
+        met: &Condition,
+        changes: &[Change],
+    ) -> Result<Attempt> {
+        let mut all = self.open(cid);
+        all.push(met.clone());
+        let (mut update, outcome) = match lower(changes, VALUE) {
+            Some((update, sum)) => (update, sum),
+            None => {
+                let projection = Some(vec![Path::attr(VALUE)]);
+                let place = (table, row_key(key, row));
+                let old = self.get("beldi.update.look", place, projection).await?;
+                let old = match old.and_then(|mut item| item.remove(VALUE)) {
+                    Some(Value::Map(map)) => (*map).clone(),
+                    _ => Map::new(),
+                };
+                let (update, unchanged, sum) = lower_optimistic(changes, &old, VALUE);
+                all.push(unchanged);
+                (update, sum.map(|sum| Operand::Value(Value::Int(sum))))
+            }
+        };
+        let adds = outcome.is_some();
+        update.extend(Self::log_clauses(
+            cid,
+            outcome.unwrap_or(Operand::Value(Value::Bool(true))),
+        ));
+        let request = Request::Update {
+            table: table.clone(),
+            key: row_key(key, row),
+            update,
+            condition: Some(Condition::All(all)),
+            returns: if adds { Return::AllNew } else { Return::None },
+        };
+        match self.store("beldi.update.row", request).await {
+            Ok(Response::Item(item)) if adds => {
+                let outcome = item
+                    .as_ref()
+                    .and_then(|item| item.get(LOGS)?.get(cid).cloned());
+                outcome.map(Attempt::Logged).ok_or_else(|| {
+                    Error::Interrupted("an update did not return its log entry".to_owned())
+                })
+            }
+            Ok(_) => Ok(Attempt::Logged(Value::Bool(true))),
+            Err(StoreError::ConditionFailed) => Ok(Attempt::Missed),
+            Err(error) => Err(interrupted(error)),
+        }
+    }
+
+    /// Begins a key's list. Losing the race to another writer is as good.
+    async fn insert_head(&self, table: &Name, key: &Name) -> Result<()> {
+        let absent = Condition::Absent(Path::attr(KEY));
+        let place = (table, row_key(key, HEAD));
+        self.update_if("beldi.daal.head", place, Self::new_row(None), absent)
+            .await
+            .map(drop)
+    }
+
+    fn new_row(state: Option<Value>) -> Vec<Action> {
+        let set = |name, value| Action::Set(Path::attr(name), Operand::Value(value));
+        let mut update = vec![
+            set(LOGS, Value::from(Map::new())),
+            set(LOG_SIZE, Value::Int(0)),
+        ];
+        update.extend(state.map(|value| set(VALUE, value)));
+        update
+    }
+
+    /// Links a new row behind a full one and returns the row that is behind it now.
+    async fn append_row(&self, table: &Name, key: &Name, full: &str) -> Result<Name> {
+        // A full row takes no more effects, so what is read here is final.
+        let projection = Some(vec![Path::attr(VALUE)]);
+        let place = (table, row_key(key, full));
+        let old = self.get("beldi.append.read", place, projection).await?;
+        let state = old.and_then(|mut item| item.remove(VALUE));
+        let id = self.fresh_id();
+        let place = (table, row_key(key, &id));
+        let absent = Condition::Absent(Path::attr(KEY));
+        self.update_if("beldi.append.create", place, Self::new_row(state), absent)
+            .await?;
+        let link = vec![Action::Set(
+            Path::attr(NEXT),
+            Operand::Value(Value::str(&id)),
+        )];
+        let place = (table, row_key(key, full));
+        let unlinked = Condition::Absent(Path::attr(NEXT));
+        if self
+            .update_if("beldi.append.link", place, link, unlinked)
+            .await?
+        {
+            return Ok(Name::from(id));
+        }
+        // Somebody else linked first: remove the orphan and follow the winner.
+        let orphan = Request::Delete {
+            table: table.clone(),
+            key: row_key(key, &id),
+            condition: None,
+        };
+        self.store("beldi.append.undo", orphan)
+            .await
+            .map_err(interrupted)?;
+        let projection = Some(vec![Path::attr(NEXT)]);
+        let place = (table, row_key(key, full));
+        let item = self
+            .get("beldi.append.follow", place, projection)
+            .await?
+            .unwrap_or_default();
+        text(&item, NEXT).ok_or_else(|| Error::Interrupted("a full row lost its link".to_owned()))
+    }
+}
+
+fn is_trivial(condition: &Condition) -> bool {
+    matches!(condition, Condition::All(all) if all.is_empty())
+}
+
+/// A text attribute of an item.
+pub(crate) fn text(item: &Item, name: &str) -> Option<Name> {
+    match item.get(name) {
+        Some(Value::Str(text)) => Some(text.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,195 @@
+//! Reading out the logical state: walking every list from its head, so that orphans and interior
+//! rows do not count, and checking the invariants of the lists on the way.
+
+use crate::daal::text;
+use crate::log::Run;
+use crate::names::{
+    DONE, HEAD, INSTANCE, KEY, LOGS, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE, intent_table,
+};
+use crate::{Shared, log};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use triptych_api::{Error, Result};
+use triptych_model::{Item, Name, Path, State, Value};
+use triptych_store::{Key, Request, Response, StoreError, patient};
+
+/// The rows of one key, by row id.
+type Rows = BTreeMap<Name, Item>;
+
+impl Run {
+    /// All keys and current values of a table. A row that was appended while the scan went on is
+    /// fetched by following the list.
+    pub(crate) async fn scan_lists(&self, table: &Name) -> Result<Vec<(Name, Value)>> {
+        let projection = [KEY, ROW, NEXT, VALUE].map(Path::attr).to_vec();
+        let mut lists: BTreeMap<Name, Rows> = BTreeMap::new();
+        let mut start = None;
+        loop {
+            let request = scan(table, Some(projection.clone()), start.take());
+            let response = self
+                .store("beldi.scan", request)
+                .await
+                .map_err(log::interrupted)?;
+            let Response::Page { items, next } = response else {
+                return Err(Error::Interrupted(format!(
+                    "a scan was answered with {response:?}"
+                )));
+            };
+            collect(&mut lists, items);
+            start = next;
+            if start.is_none() {
+                break;
+            }
+        }
+        let mut values = Vec::new();
+        for (key, rows) in lists {
+            let Some(mut item) = tail(&rows) else {
+                continue;
+            };
+            while let Some(next) = text(&item, NEXT) {
+                let at = (table, Key::range(key.clone(), Value::from(next)));
+                let projection = Some(vec![Path::attr(VALUE), Path::attr(NEXT)]);
+                item = self
+                    .get("beldi.scan.follow", at, projection)
+                    .await?
+                    .unwrap_or_default();
+            }
+            values.extend(item.remove(VALUE).map(|value| (key, value)));
+        }
+        Ok(values)
+    }
+}
+
+fn scan(table: &Name, projection: Option<Vec<Path>>, start: Option<Item>) -> Request {
+    let table = table.clone();
+    Request::Scan {
+        table,
+        filter: None,
+        projection,
+        consistent: true,
+        limit: None,
+        start,
+    }
+}
+
+fn collect(lists: &mut BTreeMap<Name, Rows>, items: Vec<Item>) {
+    for item in items {
+        if let (Some(key), Some(row)) = (text(&item, KEY), text(&item, ROW)) {
+            lists.entry(key).or_default().insert(row, item);
+        }
+    }
+}
+
+/// The last row that can be reached from the head among the rows at hand.
+fn tail(rows: &Rows) -> Option<Item> {
+    let mut item = rows.get(HEAD)?;
+    while let Some(next) = text(item, NEXT).and_then(|next| rows.get(&next)) {
+        item = next;
+    }
+    Some(item.clone())
+}
+
+async fn scan_all(shared: &Shared, table: &Name) -> std::result::Result<Vec<Item>, StoreError> {
+    let scope = shared.world.background_scope();
+    let mut all = Vec::new();
+    let mut start = None;
+    loop {
+        let request = scan(table, None, start.take());
+        let store = Rc::clone(&shared.store);
+        match patient(shared.world.clone(), store, scope.clone(), request).await? {
+            Response::Page { items, next } => {
+                all.extend(items);
+                start = next;
+            }
+            other => return Err(StoreError::Unavailable(format!("answered with {other:?}"))),
+        }
+        if start.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// How many instances are not done.
+pub(crate) async fn pending(shared: &Shared) -> std::result::Result<u64, StoreError> {
+    let scope = shared.world.background_scope();
+    let mut pending = 0;
+    for function in &shared.app.functions {
+        for shard in 0..PENDING_SHARDS {
+            let request = Request::Query {
+                table: intent_table(&function.name),
+                index: Some(Name::from(PENDING_INDEX)),
+                hash: Value::from(shard.to_string()),
+                range_below: None,
+                filter: None,
+                projection: None,
+                consistent: false,
+                limit: None,
+                start: None,
+            };
+            let store = Rc::clone(&shared.store);
+            let response = patient(shared.world.clone(), store, scope.clone(), request).await?;
+            if let Response::Page { items, .. } = response {
+                pending += items.len() as u64;
+            }
+        }
+    }
+    Ok(pending)
+}
+
+/// The state of all app tables, the instances that are not done, and broken invariants.
+pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreError> {
+    let mut state = State::default();
+    for function in &shared.app.functions {
+        for table in &function.tables {
+            let mut lists = BTreeMap::new();
+            collect(&mut lists, scan_all(shared, table).await?);
+            let mut values = BTreeMap::new();
+            for (key, rows) in lists {
+                audit(table, &key, &rows, &mut state.corrupt);
+                if let Some(mut item) = tail(&rows) {
+                    values.extend(item.remove(VALUE).map(|value| (key, value)));
+                }
+            }
+            state.tables.insert(table.clone(), values);
+        }
+        for intent in scan_all(shared, &intent_table(&function.name)).await? {
+            if intent.get(DONE) != Some(&Value::Bool(true)) {
+                let id = text(&intent, INSTANCE).unwrap_or_default();
+                state
+                    .pending
+                    .push(format!("instance {id} of {} is not done", function.name));
+            }
+        }
+    }
+    Ok(state)
+}
+
+/// Checks that the list can be walked and that no log key stands in two of its rows.
+fn audit(table: &Name, key: &Name, rows: &Rows, corrupt: &mut Vec<String>) {
+    let mut row = Name::from(HEAD);
+    let mut keys: BTreeSet<Name> = BTreeSet::new();
+    for _ in 0..=rows.len() {
+        let Some(item) = rows.get(&row) else {
+            corrupt.push(format!(
+                "{table}[{key}]: the list leads to the missing row {row}"
+            ));
+            return;
+        };
+        for cid in item
+            .get(LOGS)
+            .and_then(Value::as_map)
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+        {
+            if !keys.insert(cid.clone()) {
+                corrupt.push(format!(
+                    "{table}[{key}]: the log key {cid} stands in two rows"
+                ));
+            }
+        }
+        match text(item, NEXT) {
+            Some(next) => row = next,
+            None => return,
+        }
+    }
+    corrupt.push(format!("{table}[{key}]: the list runs in a circle"));
+}

@@ -1,0 +1,30 @@
+//! What a runtime left behind, read out for the oracle.
+
+use crate::{Name, Value};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The logical content of all application tables, and what is not finished.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Table name to key to current value, as a function would read it.
+    pub tables: BTreeMap<Name, BTreeMap<Name, Value>>,
+    /// Instances that have begun and are not done, in words.
+    pub pending: Vec<String>,
+    /// Things that should be gone: locks, intents without an end, transaction records, in words.
+    pub residue: Vec<String>,
+    /// Disagreements inside the runtime's own records (a log key twice, for example), in words.
+    pub corrupt: Vec<String>,
+}
+
+impl State {
+    /// The rows of one table; an unknown table is empty.
+    pub fn table(&self, name: &str) -> impl Iterator<Item = (&Name, &Value)> {
+        self.tables.get(name).into_iter().flatten()
+    }
+
+    /// One value.
+    pub fn get(&self, table: &str, key: &str) -> Option<&Value> {
+        self.tables.get(table)?.get(key)
+    }
+}
