@@ -202,14 +202,15 @@ fn normal(state: &State) -> BTreeMap<Name, BTreeMap<Name, Value>> {
         .get_mut("front")
         .unwrap()
         .insert(Name::from("stamp"), Value::Null);
-    let by = |list: &Value| {
+    let sorted = |list: &Value| {
         let mut sorted = list.as_list().unwrap().to_vec();
         sorted.sort();
         Value::list(sorted)
     };
     for row in tables.get_mut("back").unwrap().values_mut() {
-        let sum = row.get("sum").unwrap().clone();
-        *row = Value::map([("sum", sum), ("by", by(row.get("by").unwrap()))]);
+        let sum = row.get("sum").cloned().unwrap_or_default();
+        let by = row.get("by").map(sorted).unwrap_or_default();
+        *row = Value::map([("sum", sum), ("by", by)]);
     }
     tables
 }
