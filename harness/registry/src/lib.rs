@@ -86,7 +86,14 @@ pub fn runtimes() -> Vec<RuntimeEntry> {
             about: "straight to the store and the platform; no exactly-once, no isolation",
             declares: triptych_baseline::DECLARES,
             deploy: |site| {
-                let Site { world, store, platform, app, retries, .. } = site;
+                let Site {
+                    world,
+                    store,
+                    platform,
+                    app,
+                    retries,
+                    ..
+                } = site;
                 Rc::new(Baseline::new(world, store, platform, app, retries))
             },
         },
@@ -105,14 +112,24 @@ pub fn runtimes() -> Vec<RuntimeEntry> {
             declares: triptych_beldi::DECLARES,
             deploy: |site| {
                 let timing = site.timing;
-                beldi(site, Config::direct(timing.collector_period, timing.timeout))
+                beldi(
+                    site,
+                    Config::direct(timing.collector_period, timing.timeout),
+                )
             },
         },
     ]
 }
 
 fn beldi(site: Site, config: Config) -> Rc<dyn Deployment> {
-    let Site { world, store, platform, app, retries, .. } = site;
+    let Site {
+        world,
+        store,
+        platform,
+        app,
+        retries,
+        ..
+    } = site;
     Rc::new(Beldi::new(world, store, platform, app, retries, config))
 }
 
@@ -138,7 +155,13 @@ pub struct Unknown {
 
 impl std::fmt::Display for Unknown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "there is no {} {:?}; there are {}", self.what, self.name, self.known.join(", "))
+        write!(
+            f,
+            "there is no {} {:?}; there are {}",
+            self.what,
+            self.name,
+            self.known.join(", ")
+        )
     }
 }
 
@@ -149,9 +172,16 @@ impl std::error::Error for Unknown {}
 /// # Errors
 /// [`Unknown`], with the names that exist.
 pub fn runtime(name: &str) -> Result<RuntimeEntry, Unknown> {
-    let known = runtimes().iter().map(|entry| entry.name.to_owned()).collect();
+    let known = runtimes()
+        .iter()
+        .map(|entry| entry.name.to_owned())
+        .collect();
     let found = runtimes().into_iter().find(|entry| entry.name == name);
-    found.ok_or_else(|| Unknown { what: "runtime", name: name.to_owned(), known })
+    found.ok_or_else(|| Unknown {
+        what: "runtime",
+        name: name.to_owned(),
+        known,
+    })
 }
 
 /// An app by name.
@@ -161,5 +191,9 @@ pub fn runtime(name: &str) -> Result<RuntimeEntry, Unknown> {
 pub fn app(name: &str) -> Result<AppEntry, Unknown> {
     let known = apps().iter().map(|entry| entry.name.to_owned()).collect();
     let found = apps().into_iter().find(|entry| entry.name == name);
-    found.ok_or_else(|| Unknown { what: "app", name: name.to_owned(), known })
+    found.ok_or_else(|| Unknown {
+        what: "app",
+        name: name.to_owned(),
+        known,
+    })
 }

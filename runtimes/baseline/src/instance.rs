@@ -110,6 +110,9 @@ impl Run {
                         Some(Value::Map(map)) => (*map).clone(),
                         _ => Map::new(),
                     };
+                    if !triptych_store::holds(&condition, &old) {
+                        return Ok(Updated { applied: false, sum: None });
+                    }
                     let (update, guard, sum) = lower_optimistic(changes, &old, VALUE);
                     (update, Some(guard), sum.map(Some))
                 }

@@ -1,0 +1,160 @@
+//! The settings of the app, typed.
+
+use std::collections::BTreeMap;
+
+/// How a compose request is arranged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Formulation {
+    /// The front function awaits its parts and stores the review itself.
+    #[default]
+    Orch,
+    /// Functions hand their parts on; the last one to arrive fires the join.
+    Choreo,
+}
+
+/// Whose amount of work is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compat {
+    /// Nobody's: effects really happen, and the oracle applies in full.
+    #[default]
+    None,
+    /// That of the port that was published with Beldi, its defects D2 and D3 included.
+    Beldi,
+}
+
+/// What an acknowledged compose has already done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ack {
+    /// Everything: the review is stored, listed and counted.
+    #[default]
+    AfterStore,
+    /// The rest was handed over, and happens after the answer.
+    AfterHandoff,
+}
+
+/// The settings of the app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// See [`Formulation`].
+    pub formulation: Formulation,
+    /// How many of the newest entries a review list keeps; all if absent.
+    pub keep: Option<usize>,
+    /// See [`Compat`].
+    pub compat: Compat,
+    /// See [`Ack`].
+    pub ack: Ack,
+}
+
+impl Config {
+    /// Reads the app's own keys out of a profile's settings.
+    ///
+    /// # Errors
+    /// A value, or a combination of values, that the app does not know.
+    pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<Self, String> {
+        use {Ack::*, Compat::*, Formulation::*};
+        let formulation = choose(
+            settings,
+            "formulation",
+            &[("orch", Orch), ("choreo", Choreo)],
+        )?
+        .unwrap_or(Orch);
+        let compat =
+            choose(settings, "compat", &[("none", None), ("beldi", Beldi)])?.unwrap_or(None);
+        let acks = [("after-store", AfterStore), ("after-handoff", AfterHandoff)];
+        let ack = match (formulation, choose(settings, "ack", &acks)?) {
+            (Orch, ack) => ack.unwrap_or(AfterStore),
+            (Choreo, Some(AfterStore)) => {
+                return Err(
+                    "ack = \"after-store\" needs formulation = \"orch\": in \"choreo\" \
+                            nobody awaits the join; allowed: after-handoff"
+                        .to_owned(),
+                );
+            }
+            (Choreo, _) => AfterHandoff,
+        };
+        let keep = settings
+            .get("keep")
+            .map(|text| match text.parse::<usize>() {
+                Ok(keep) if keep > 0 => Ok(keep),
+                _ => Err(format!(
+                    "keep = {text:?} is not known; allowed: a whole number from 1"
+                )),
+            });
+        let keep = keep.transpose()?;
+        if compat == Beldi && (formulation, keep) != (Choreo, Option::None) {
+            return Err(
+                "compat = \"beldi\" needs formulation = \"choreo\" and no keep: the \
+                        published port has no other arrangement"
+                    .to_owned(),
+            );
+        }
+        Ok(Config {
+            formulation,
+            keep,
+            compat,
+            ack,
+        })
+    }
+}
+
+fn choose<T: Copy>(
+    settings: &BTreeMap<String, String>,
+    key: &str,
+    allowed: &[(&str, T)],
+) -> Result<Option<T>, String> {
+    let Some(text) = settings.get(key) else {
+        return Ok(None);
+    };
+    match allowed.iter().find(|(name, _)| name == text) {
+        Some((_, value)) => Ok(Some(*value)),
+        None => {
+            let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
+            Err(format!(
+                "{key} = {text:?} is not known; allowed: {}",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Result<Config, String> {
+        let settings = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Config::from_settings(&settings)
+    }
+
+    #[test]
+    fn the_acknowledgement_follows_the_formulation() {
+        assert_eq!(config(&[]), Ok(Config::default()));
+        assert_eq!(
+            config(&[("formulation", "choreo")]).map(|c| c.ack),
+            Ok(Ack::AfterHandoff)
+        );
+        assert_eq!(
+            config(&[("ack", "after-handoff")]).map(|c| c.ack),
+            Ok(Ack::AfterHandoff)
+        );
+        assert!(config(&[("formulation", "choreo"), ("ack", "after-store")]).is_err());
+    }
+
+    #[test]
+    fn unknown_values_are_refused_with_the_known_ones() {
+        for (key, value, allowed) in [
+            ("formulation", "txn", "orch, choreo"),
+            ("compat", "boki", "none, beldi"),
+            ("ack", "now", "after-store, after-handoff"),
+            ("keep", "0", "from 1"),
+            ("keep", "ten", "from 1"),
+        ] {
+            let error = config(&[(key, value)]).expect_err("is unknown");
+            assert!(error.contains(allowed) && error.contains(value), "{error}");
+        }
+        assert!(config(&[("compat", "beldi")]).is_err());
+    }
+}

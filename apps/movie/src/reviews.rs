@@ -1,0 +1,322 @@
+//! Where reviews are kept: `ReviewStorage` (bodies), `UserReview` and `MovieReview` (lists).
+//!
+//! A list is stored in the order of its appends, so that one update without a read adds to it.
+//! Timestamps are taken earlier and by others, so that order is not exactly theirs; readers sort,
+//! newest first by (timestamp, review id).
+
+use crate::{Compat, Config};
+use serde::{Deserialize, Serialize};
+use triptych_api::{Call, Change, Ctx, Function, Op, Result, Value};
+
+/// A review, and the row of the table `ReviewStorage`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Review {
+    /// The key.
+    pub review_id: String,
+    /// Its author.
+    pub user_id: String,
+    /// The request that composed it.
+    pub req_id: String,
+    /// What it says.
+    pub text: String,
+    /// Its movie.
+    pub movie_id: String,
+    /// From 0 to 10.
+    pub rating: i64,
+    /// When it was composed, in milliseconds since 1970.
+    pub timestamp: i64,
+}
+
+/// Stores a review.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreReview {
+    /// The review.
+    pub review: Review,
+}
+
+impl Op for StoreReview {
+    const FUNCTION: &'static str = "ReviewStorage";
+    const OP: &'static str = "StoreReview";
+    type Output = ();
+}
+
+/// Reads the bodies of several reviews.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadReviews {
+    /// The reviews, in the order in which to answer them.
+    pub review_ids: Vec<String>,
+}
+
+/// Bodies of reviews, and which have none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bodies {
+    /// Those that are stored.
+    pub reviews: Vec<Review>,
+    /// The ids of those that are not.
+    pub missing: Vec<String>,
+}
+
+impl Op for ReadReviews {
+    const FUNCTION: &'static str = "ReviewStorage";
+    const OP: &'static str = "ReadReviews";
+    type Output = Bodies;
+}
+
+/// An element of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The review.
+    pub review_id: String,
+    /// Its timestamp.
+    pub timestamp: i64,
+}
+
+/// A row of the tables `UserReview` and `MovieReview`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListRow {
+    /// In the order of the appends.
+    pub reviews: Vec<Entry>,
+}
+
+/// Adds a review to its author's list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadUserReview {
+    /// Whose list.
+    pub user_id: String,
+    /// What to add.
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+impl UploadUserReview {
+    /// The call that lists this review.
+    pub fn of(review: &Review) -> Self {
+        UploadUserReview {
+            user_id: review.user_id.clone(),
+            entry: Entry::of(review),
+        }
+    }
+}
+
+impl Op for UploadUserReview {
+    const FUNCTION: &'static str = "UserReview";
+    const OP: &'static str = "UploadUserReview";
+    type Output = ();
+}
+
+/// Adds a review to its movie's list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadMovieReview {
+    /// Whose list.
+    pub movie_id: String,
+    /// What to add.
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+impl UploadMovieReview {
+    /// The call that lists this review.
+    pub fn of(review: &Review) -> Self {
+        UploadMovieReview {
+            movie_id: review.movie_id.clone(),
+            entry: Entry::of(review),
+        }
+    }
+}
+
+impl Op for UploadMovieReview {
+    const FUNCTION: &'static str = "MovieReview";
+    const OP: &'static str = "UploadMovieReview";
+    type Output = ();
+}
+
+impl Entry {
+    fn of(review: &Review) -> Self {
+        Entry {
+            review_id: review.review_id.clone(),
+            timestamp: review.timestamp,
+        }
+    }
+}
+
+/// Reads a window of a user's reviews.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadUserReviews {
+    /// Whose reviews.
+    pub user_id: String,
+    /// The first one to answer, counted from the newest.
+    pub start: usize,
+    /// The first one not to answer.
+    pub stop: usize,
+}
+
+impl Op for ReadUserReviews {
+    const FUNCTION: &'static str = "UserReview";
+    const OP: &'static str = "ReadUserReviews";
+    type Output = Window;
+}
+
+/// Reads a window of a movie's reviews.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadMovieReviews {
+    /// Whose reviews.
+    pub movie_id: String,
+    /// The first one to answer, counted from the newest.
+    pub start: usize,
+    /// The first one not to answer.
+    pub stop: usize,
+}
+
+impl Op for ReadMovieReviews {
+    const FUNCTION: &'static str = "MovieReview";
+    const OP: &'static str = "ReadMovieReviews";
+    type Output = Window;
+}
+
+/// A window of a list, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// The reviews in it.
+    pub reviews: Vec<Review>,
+    /// Those that are listed in it but not stored.
+    pub missing: Vec<String>,
+    /// How many reviews the whole list has.
+    pub total: usize,
+}
+
+pub(crate) fn functions(config: Config) -> [Function; 3] {
+    [
+        crate::function("ReviewStorage", &["ReviewStorage"], |ctx, call| {
+            Box::pin(storage(ctx, call))
+        }),
+        crate::function("UserReview", &["UserReview"], move |ctx, call| {
+            Box::pin(user_review(config, ctx, call))
+        }),
+        crate::function("MovieReview", &["MovieReview"], move |ctx, call| {
+            Box::pin(movie_review(config, ctx, call))
+        }),
+    ]
+}
+
+async fn storage(ctx: &mut Ctx, call: Call) -> Result<Value> {
+    match &*call.op {
+        StoreReview::OP => {
+            let StoreReview { review } = call.input()?;
+            ctx.write("ReviewStorage", &review.review_id, &review)
+                .await?;
+            Call::output::<StoreReview>(&())
+        }
+        ReadReviews::OP => {
+            let ReadReviews { review_ids } = call.input()?;
+            // An empty list is common, and reading nothing is not worth an operation.
+            let rows = match review_ids.is_empty() {
+                true => Vec::new(),
+                false => ctx.read_many("ReviewStorage", &review_ids).await?,
+            };
+            let mut bodies = Bodies::default();
+            for (id, row) in review_ids.into_iter().zip(rows) {
+                match row {
+                    Some(review) => bodies.reviews.push(review),
+                    None => bodies.missing.push(id),
+                }
+            }
+            Call::output::<ReadReviews>(&bodies)
+        }
+        _ => Err(call.unknown("ReviewStorage")),
+    }
+}
+
+async fn user_review(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
+    match &*call.op {
+        UploadUserReview::OP => {
+            let UploadUserReview { user_id, entry } = call.input()?;
+            append(config, ctx, "UserReview", &user_id, entry).await?;
+            Call::output::<UploadUserReview>(&())
+        }
+        ReadUserReviews::OP => {
+            let ReadUserReviews {
+                user_id,
+                start,
+                stop,
+            } = call.input()?;
+            let window = read_window(ctx, "UserReview", &user_id, start, stop).await?;
+            Call::output::<ReadUserReviews>(&window)
+        }
+        _ => Err(call.unknown("UserReview")),
+    }
+}
+
+async fn movie_review(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
+    match &*call.op {
+        UploadMovieReview::OP => {
+            let UploadMovieReview { movie_id, entry } = call.input()?;
+            append(config, ctx, "MovieReview", &movie_id, entry).await?;
+            Call::output::<UploadMovieReview>(&())
+        }
+        ReadMovieReviews::OP => {
+            let ReadMovieReviews {
+                movie_id,
+                start,
+                stop,
+            } = call.input()?;
+            let window = read_window(ctx, "MovieReview", &movie_id, start, stop).await?;
+            Call::output::<ReadMovieReviews>(&window)
+        }
+        _ => Err(call.unknown("MovieReview")),
+    }
+}
+
+async fn append(config: Config, ctx: &mut Ctx, table: &str, key: &str, entry: Entry) -> Result<()> {
+    if config.compat == Compat::Beldi {
+        return append_as_published(ctx, table, key, entry).await;
+    }
+    let entry = Value::map([
+        ("reviewId", Value::from(entry.review_id)),
+        ("timestamp", Value::from(entry.timestamp)),
+    ]);
+    let change = Change::append_keeping("reviews", entry, config.keep);
+    ctx.update(table, key, None, vec![change]).await?;
+    Ok(())
+}
+
+/// Defect D2, inherited: the first review makes a list of one; every later one reads the list and
+/// writes it back as it was, because the published append is disabled. The work (a read and a
+/// write) is the same.
+async fn append_as_published(ctx: &mut Ctx, table: &str, key: &str, entry: Entry) -> Result<()> {
+    let row: Option<ListRow> = ctx.read(table, key).await?;
+    let row = row.unwrap_or_else(|| ListRow {
+        reviews: vec![entry],
+    });
+    ctx.write(table, key, &row).await
+}
+
+async fn read_window(
+    ctx: &mut Ctx,
+    table: &str,
+    key: &str,
+    start: usize,
+    stop: usize,
+) -> Result<Window> {
+    let row: ListRow = ctx.read(table, key).await?.unwrap_or_default();
+    let mut entries = row.reviews;
+    let total = entries.len();
+    entries.sort_by(|a, b| (b.timestamp, &b.review_id).cmp(&(a.timestamp, &a.review_id)));
+    let wanted = entries
+        .into_iter()
+        .skip(start)
+        .take(stop.saturating_sub(start));
+    let review_ids = wanted.map(|entry| entry.review_id).collect();
+    let Bodies { reviews, missing } = ctx.call(ReadReviews { review_ids }).await?;
+    Ok(Window {
+        reviews,
+        missing,
+        total,
+    })
+}

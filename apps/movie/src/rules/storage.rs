@@ -1,0 +1,259 @@
+//! Rules about single reviews and joins: M1, M2, M3, M5, M9, M12.
+
+use super::facts::{Compose, Facts, Review, rows, text};
+use super::report::Rule;
+use std::collections::BTreeMap;
+use triptych_api::model::OutcomeClass;
+use triptych_api::{Guarantee, RuleReport, Value};
+
+pub(super) fn check(facts: &Facts<'_>) -> Vec<RuleReport> {
+    let mut reports = exactly_one(facts).to_vec();
+    reports.extend([no_ghost(facts), unique(facts), integrity(facts)]);
+    reports.extend([joins_closed(facts), refusals(facts)]);
+    reports
+}
+
+/// M1: an acknowledged compose has exactly one stored review. That there is none at all is a loss as
+/// well, and counts under durability too.
+fn exactly_one(facts: &Facts<'_>) -> [RuleReport; 2] {
+    let mut exact = Rule::new("M1", Guarantee::Effects);
+    let mut durable = Rule::new("M1-durable", Guarantee::Durability);
+    for compose in facts
+        .composes
+        .iter()
+        .filter(|compose| compose.acknowledged())
+    {
+        let count = compose.reviews.len();
+        let told = || {
+            format!(
+                "compose {} was acknowledged, and {count} reviews of it are stored{}",
+                compose.req_id,
+                ids_of(facts, compose),
+            )
+        };
+        exact.expect(count == 1, Some(compose.op.index), told);
+        durable.expect(count > 0, Some(compose.op.index), told);
+    }
+    // Requests without an answer may have their effect once, but not twice.
+    let open = [OutcomeClass::Indeterminate, OutcomeClass::InFlight];
+    for compose in facts
+        .composes
+        .iter()
+        .filter(|compose| open.contains(&compose.class))
+    {
+        let count = compose.reviews.len();
+        exact.expect(count <= 1, Some(compose.op.index), || {
+            format!(
+                "compose {} was never answered, and {count} reviews of it are stored{}",
+                compose.req_id,
+                ids_of(facts, compose),
+            )
+        });
+    }
+    [exact.done(), durable.done()]
+}
+
+fn ids_of(facts: &Facts<'_>, compose: &Compose<'_>) -> String {
+    let ids: Vec<&str> = compose
+        .reviews
+        .iter()
+        .map(|at| facts.reviews[*at].key)
+        .collect();
+    if ids.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", ids.join(", "))
+    }
+}
+
+/// M2: a stored review belongs to a request that may have had an effect. Refused requests are M12's.
+fn no_ghost(facts: &Facts<'_>) -> RuleReport {
+    let mut rule = Rule::new("M2", Guarantee::Effects);
+    let effectless = [
+        OutcomeClass::Failed,
+        OutcomeClass::Aborted,
+        OutcomeClass::Shed,
+    ];
+    for review in &facts.reviews {
+        let compose = review.compose.map(|at| &facts.composes[at]);
+        let ghost = compose.is_none_or(|compose| effectless.contains(&compose.class));
+        rule.expect(!ghost, facts.request_of(review), || match compose {
+            Some(compose) => format!(
+                "review {} is stored, but its compose {} ended as {}: {}",
+                review.key,
+                review.req_id,
+                compose.class,
+                compose.op.outcome.reason()
+            ),
+            None => format!(
+                "review {} is stored, but nobody sent its compose {:?}",
+                review.key, review.req_id
+            ),
+        });
+    }
+    rule.done()
+}
+
+/// M3: a review carries the id it is stored under, two acknowledged requests never got one id, and
+/// the id that was answered is the one that is stored.
+fn unique(facts: &Facts<'_>) -> RuleReport {
+    let mut rule = Rule::new("M3", Guarantee::Effects);
+    for review in &facts.reviews {
+        rule.expect(
+            review.review_id == review.key,
+            facts.request_of(review),
+            || {
+                format!(
+                    "the review stored as {} says that it is {:?}",
+                    review.key, review.review_id
+                )
+            },
+        );
+    }
+    let mut answered: BTreeMap<&str, &str> = BTreeMap::new();
+    for compose in facts
+        .composes
+        .iter()
+        .filter(|compose| compose.acknowledged())
+    {
+        let id = text(&compose.op.observed, "reviewId");
+        let other = answered.insert(id, compose.req_id);
+        rule.expect(other.is_none(), Some(compose.op.index), || {
+            format!(
+                "composes {} and {} were both answered with review {id:?}",
+                other.unwrap_or_default(),
+                compose.req_id
+            )
+        });
+        // One that is missing, or there twice, is M1's.
+        if let [at] = compose.reviews[..] {
+            let stored = facts.reviews[at].key;
+            rule.expect(stored == id, Some(compose.op.index), || {
+                format!(
+                    "compose {} was answered with review {id:?}, and is stored as {stored}",
+                    compose.req_id
+                )
+            });
+        }
+    }
+    rule.done()
+}
+
+/// M5: nothing of a review comes from another request.
+fn integrity(facts: &Facts<'_>) -> RuleReport {
+    let mut rule = Rule::new("M5", Guarantee::Effects);
+    for review in &facts.reviews {
+        let Some(compose) = review.compose.map(|at| &facts.composes[at]) else {
+            continue;
+        };
+        if compose.class == OutcomeClass::Rejected {
+            continue;
+        }
+        let wrong = mixed_up(facts, review, compose);
+        rule.expect(wrong.is_none(), Some(compose.op.index), || {
+            format!(
+                "review {} of compose {}: {}",
+                review.key,
+                review.req_id,
+                wrong.unwrap_or_default()
+            )
+        });
+    }
+    rule.done()
+}
+
+fn mixed_up(facts: &Facts<'_>, review: &Review<'_>, compose: &Compose<'_>) -> Option<String> {
+    let user = facts.users.get(compose.username).copied();
+    let movie = facts.titles.get(compose.title).copied();
+    if review.text != compose.text {
+        Some(format!(
+            "its text begins with {:?}, the request's with {:?}",
+            beginning(review.text),
+            beginning(compose.text)
+        ))
+    } else if review.rating != compose.rating {
+        Some(format!(
+            "its rating is {:?}, the request's {:?}",
+            review.rating, compose.rating
+        ))
+    } else if user != Some(review.user_id) {
+        Some(format!(
+            "its user is {:?}, the request's {user:?}",
+            review.user_id
+        ))
+    } else if movie != Some(review.movie_id) {
+        Some(format!(
+            "its movie is {:?}, the request's {movie:?}",
+            review.movie_id
+        ))
+    } else {
+        None
+    }
+}
+
+fn beginning(text: &str) -> String {
+    text.chars().take(12).collect()
+}
+
+/// M9: no join is left open. Locks, intents and transaction records are the runtime's residue, which
+/// the oracle judges for every app.
+fn joins_closed(facts: &Facts<'_>) -> RuleReport {
+    let mut rule = Rule::new("M9", Guarantee::Effects);
+    let by_request: BTreeMap<&str, u64> = facts
+        .composes
+        .iter()
+        .map(|compose| (compose.req_id, compose.op.index))
+        .collect();
+    for (req_id, row) in rows(facts.evidence.state, "ComposeReview") {
+        rule.expect(flag(row, "fired"), by_request.get(req_id).copied(), || {
+            let counter = row
+                .get("counter")
+                .and_then(Value::as_int)
+                .unwrap_or_default();
+            format!("the join of compose {req_id} is still open, with {counter} of 5 parts")
+        });
+    }
+    rule.done()
+}
+
+/// M12: a request was refused only if its user or its title is unknown, and then there is no review
+/// of it, and no join of it that did anything but close.
+fn refusals(facts: &Facts<'_>) -> RuleReport {
+    let mut rule = Rule::new("M12", Guarantee::Effects);
+    let refused = facts
+        .composes
+        .iter()
+        .filter(|compose| compose.class == OutcomeClass::Rejected);
+    for compose in refused {
+        let index = Some(compose.op.index);
+        let reason = compose.op.outcome.reason();
+        let known =
+            facts.users.contains_key(compose.username) && facts.titles.contains_key(compose.title);
+        rule.expect(!known, index, || {
+            format!(
+                "compose {} was refused ({reason}), though user {} and title {:?} are known",
+                compose.req_id, compose.username, compose.title
+            )
+        });
+        rule.expect(compose.reviews.is_empty(), index, || {
+            let ids = ids_of(facts, compose);
+            format!(
+                "compose {} was refused ({reason}), and left a review{ids}",
+                compose.req_id
+            )
+        });
+        let join = facts.evidence.state.get("ComposeReview", compose.req_id);
+        let fired = join.is_some_and(|row| flag(row, "fired") && !flag(row, "cancelled"));
+        rule.expect(!fired, index, || {
+            format!(
+                "compose {} was refused ({reason}), and its join has fired",
+                compose.req_id
+            )
+        });
+    }
+    rule.done()
+}
+
+fn flag(row: &Value, field: &str) -> bool {
+    row.get(field).and_then(Value::as_bool).unwrap_or(false)
+}

@@ -1,0 +1,257 @@
+//! A runtime to test apps and rules with: tables in memory, every operation atomic, nothing ever
+//! crashes, and tasks take turns in an order that the seed decides. What it leaves behind is right
+//! by construction, so a rule that complains of it is wrong. With a [`Bug`] it is a runtime that
+//! breaks one promise, and some rule must complain.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+mod instance;
+
+use instance::{Shared, Task, World, execute};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use triptych_api::model::{OpRecord, Outcome, Random, mix_str};
+use triptych_api::{App, Coverage, Error, Evidence, Name, Result, RuleReport, State, Value};
+
+/// So many turns of tasks make a millisecond: few enough that timestamps are often equal.
+const TURNS_PER_MS: u64 = 50;
+
+/// A promise that the runtime breaks, at one operation in fifty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    DropSend,
+    RepeatSend,
+    DropUpdate,
+    RepeatUpdate,
+    DropWrite,
+    StaleRead,
+    ReusedId,
+}
+
+/// A request, or one of the loads.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub kind: u16,
+    pub function: String,
+    pub op: String,
+    pub input: Value,
+    pub session: u32,
+}
+
+/// What a run left behind, all that a rule may see.
+#[derive(Clone)]
+pub struct Run {
+    pub kinds: Vec<String>,
+    pub ops: Vec<OpRecord>,
+    pub state: State,
+    pub settings: BTreeMap<String, String>,
+    /// How often each entry point was executed, loads excluded.
+    pub executions: BTreeMap<String, u64>,
+}
+
+impl Run {
+    pub fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            kinds: &self.kinds,
+            ops: &self.ops,
+            state: &self.state,
+            settings: &self.settings,
+        }
+    }
+
+    pub fn check(&self, app: &App) -> (Vec<RuleReport>, Coverage) {
+        (app.rules)(&self.evidence())
+    }
+
+    /// The rules that complain, with their witnesses.
+    pub fn complaints(&self, app: &App) -> Vec<String> {
+        let (reports, _) = self.check(app);
+        let violated = reports.into_iter().filter(|report| report.violations > 0);
+        violated
+            .map(|report| {
+                let told = report
+                    .witness
+                    .map(|witness| witness.told)
+                    .unwrap_or_default();
+                format!("{}: {told}", report.rule)
+            })
+            .collect()
+    }
+
+    /// The names of the rules that complain.
+    pub fn violated(&self, app: &App) -> Vec<String> {
+        let name = |told: String| told.split(':').next().unwrap_or_default().to_owned();
+        self.complaints(app).into_iter().map(name).collect()
+    }
+}
+
+/// What becomes of a request, apart from what the app says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is executed and answered.
+    Answered,
+    /// It is executed, and the client has given up before.
+    GivenUp,
+    /// The client gave up, and it is never executed.
+    Lost,
+    /// It was refused before it began.
+    Failed,
+    /// It was never sent.
+    Shed,
+}
+
+/// When each request was answered, and what.
+type Answers = BTreeMap<usize, (u64, Result<Value>)>;
+
+/// Runs the loads one after another, then the requests, up to eight at a time.
+pub fn run(
+    app: &App,
+    settings: &BTreeMap<String, String>,
+    kinds: Vec<String>,
+    loads: Vec<Request>,
+    requests: &[Request],
+    seed: u64,
+    bug: Option<Bug>,
+) -> Run {
+    let world = Rc::new(RefCell::new(World {
+        app: app.clone(),
+        tables: BTreeMap::new(),
+        older: BTreeMap::new(),
+        turn: 0,
+        random: Random::new(mix_str(seed, "bugs")),
+        bug: None,
+        spawned: Vec::new(),
+        settled: BTreeMap::new(),
+        executions: BTreeMap::new(),
+    }));
+    for (at, load) in loads.into_iter().enumerate() {
+        let id = Name::from(format!("load{at}"));
+        let mut future = Box::pin(execute(
+            &world,
+            id,
+            usize::MAX,
+            &load.function,
+            &load.op,
+            load.input,
+        ));
+        while poll(&world, future.as_mut()).is_none() {}
+    }
+    world.borrow_mut().bug = bug;
+    world.borrow_mut().executions.clear();
+
+    let mut luck = Random::new(mix_str(seed, "turns"));
+    let first_turn = world.borrow().turn;
+    let now = |world: &Shared| (world.borrow().turn - first_turn) * 1_000_000 / TURNS_PER_MS;
+    let answers: Rc<RefCell<Answers>> = Rc::default();
+    let mut ops: Vec<OpRecord> = Vec::new();
+    let mut fates = Vec::new();
+    let mut tasks: Vec<Task> = Vec::new();
+    loop {
+        tasks.append(&mut world.borrow_mut().spawned);
+        let next = ops.len();
+        let start = tasks.is_empty() || (tasks.len() < 8 && luck.chance(0.05));
+        if let (true, Some(request)) = (start, requests.get(next)) {
+            let fate = match luck.below(50) {
+                0 => Fate::GivenUp,
+                1 => Fate::Lost,
+                2 => Fate::Failed,
+                3 => Fate::Shed,
+                _ => Fate::Answered,
+            };
+            let sent = now(&world);
+            ops.push(record(next, request, sent, luck.below(10) == 0));
+            fates.push(fate);
+            if matches!(fate, Fate::Answered | Fate::GivenUp) {
+                let id = Name::from(format!("client{next}"));
+                let input = request.input.clone();
+                let run = execute(&world, id, next, &request.function, &request.op, input);
+                let (answers, clock) = (Rc::clone(&answers), Rc::clone(&world));
+                let future = Box::pin(async move {
+                    let answer = run.await;
+                    let time = (clock.borrow().turn - first_turn) * 1_000_000 / TURNS_PER_MS;
+                    answers.borrow_mut().insert(next, (time, answer));
+                });
+                tasks.push(Task { root: next, future });
+            }
+            continue;
+        }
+        if tasks.is_empty() {
+            break;
+        }
+        let chosen = luck.below(tasks.len() as u64) as usize;
+        if poll(&world, tasks[chosen].future.as_mut()).is_some() {
+            let root = tasks.swap_remove(chosen).root;
+            let time = now(&world);
+            world.borrow_mut().settled.insert(root, time);
+        }
+    }
+
+    let answers = answers.borrow();
+    for (at, (op, fate)) in ops.iter_mut().zip(fates).enumerate() {
+        op.settled_ns = world.borrow().settled.get(&at).copied().unwrap_or(0);
+        op.done_ns = op.sent_ns;
+        op.outcome = match (fate, answers.get(&at)) {
+            (Fate::Answered, Some((time, answer))) => {
+                op.done_ns = *time;
+                if let Ok(output) = answer {
+                    op.observed = (app.observe)(&kinds[usize::from(op.kind)], &op.input, output);
+                }
+                outcome(answer)
+            }
+            (Fate::Failed, _) => Outcome::Failed("throttled".to_owned()),
+            (Fate::Shed, _) => Outcome::Shed,
+            // Whether a request was given up or still in flight is the same to the rules.
+            _ if at % 2 == 0 => Outcome::InFlight,
+            _ => Outcome::Indeterminate("timeout".to_owned()),
+        };
+    }
+    let tables = world.borrow().tables.clone();
+    let state = State {
+        tables,
+        ..State::default()
+    };
+    Run {
+        kinds,
+        ops,
+        state,
+        settings: settings.clone(),
+        executions: world.borrow().executions.clone(),
+    }
+}
+
+fn outcome(answer: &Result<Value>) -> Outcome {
+    match answer {
+        Ok(_) => Outcome::Ok,
+        Err(Error::Rejected(reason)) => Outcome::Rejected(reason.clone()),
+        Err(Error::Aborted(reason)) => Outcome::Aborted(reason.clone()),
+        Err(error) => panic!("the app failed: {error}"),
+    }
+}
+
+fn record(index: usize, request: &Request, sent_ns: u64, faulted: bool) -> OpRecord {
+    OpRecord {
+        index: index as u64,
+        kind: request.kind,
+        session: request.session,
+        intended_ns: sent_ns,
+        sent_ns,
+        done_ns: 0,
+        settled_ns: 0,
+        entry_ns: 0,
+        outcome: Outcome::InFlight,
+        input: request.input.clone(),
+        observed: Value::Null,
+        faults: u16::from(faulted),
+    }
+}
+
+fn poll<T>(world: &Shared, future: Pin<&mut (dyn Future<Output = T> + '_)>) -> Option<T> {
+    world.borrow_mut().turn += 1;
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}

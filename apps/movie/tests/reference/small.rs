@@ -1,0 +1,160 @@
+//! A small, contended world of movies: three movies, two of one title, and four users.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use crate::reference::{Bug, Request, Run, run};
+use std::collections::BTreeMap;
+use triptych_api::model::{Random, mix_str};
+use triptych_api::{App, Value};
+
+pub fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn request(kind: u16, function: &str, op: &str, session: u32, input: &[(&str, Value)]) -> Request {
+    Request {
+        kind,
+        function: function.to_owned(),
+        op: op.to_owned(),
+        input: Value::map(input.iter().cloned()),
+        session,
+    }
+}
+
+const MOVIES: [(&str, &str); 3] = [("m0", "First"), ("m1", "Second"), ("m2", "First")];
+
+pub fn loads() -> Vec<Request> {
+    let mut loads = Vec::new();
+    for user in 0..4 {
+        loads.push(request(
+            0,
+            "User",
+            "RegisterUserWithId",
+            0,
+            &[
+                ("userId", format!("user{user}").into()),
+                ("firstName", "F".into()),
+                ("lastName", "L".into()),
+                ("username", format!("name{user}").into()),
+                ("password", format!("secret{user}").into()),
+            ],
+        ));
+    }
+    for (id, title) in MOVIES {
+        let empty = || Value::list([]);
+        let register = [("title", title.into()), ("movieId", id.into())];
+        loads.push(request(0, "MovieId", "RegisterMovieId", 0, &register));
+        loads.push(request(
+            0,
+            "MovieInfo",
+            "WriteMovieInfo",
+            0,
+            &[
+                ("movieId", id.into()),
+                ("title", title.into()),
+                ("casts", empty()),
+                ("plotId", id.into()),
+                ("thumbnailIds", empty()),
+                ("photoIds", empty()),
+                ("videoIds", empty()),
+                ("avgRating", Value::Float(7.5)),
+                ("numRating", 10.into()),
+            ],
+        ));
+        let plot = [("plotId", id.into()), ("plot", "plot".into())];
+        loads.push(request(0, "Plot", "WritePlot", 0, &plot));
+    }
+    loads
+}
+
+pub fn requests(count: u64, seed: u64) -> Vec<Request> {
+    let mut random = Random::new(mix_str(seed, "requests"));
+    (0..count)
+        .map(|index| any_request(index, &mut random))
+        .collect()
+}
+
+fn any_request(index: u64, random: &mut Random) -> Request {
+    let session = random.below(3) as u32;
+    let (id, title) = MOVIES[random.below(3) as usize];
+    let user = random.below(4);
+    let (start, stop) = [(0, 10), (0, 3), (2, 5)][random.below(3) as usize];
+    let window = |name, of: String| {
+        [
+            (name, of.into()),
+            ("start", start.into()),
+            ("stop", stop.into()),
+        ]
+    };
+    match random.below(10) {
+        0..5 => {
+            let refused = random.below(12);
+            let title = if refused == 0 { "Nothing" } else { title };
+            let username = if refused == 1 {
+                "nobody".to_owned()
+            } else {
+                format!("name{user}")
+            };
+            request(
+                0,
+                "Frontend",
+                "Compose",
+                session,
+                &[
+                    ("reqId", format!("r{index}").into()),
+                    ("username", username.into()),
+                    ("title", title.into()),
+                    ("rating", (random.below(11) as i64).into()),
+                    ("text", format!("text {}", random.bits()).into()),
+                ],
+            )
+        }
+        5 => request(
+            1,
+            "Page",
+            "ReadPage",
+            session,
+            &window("movieId", id.to_owned()),
+        ),
+        6 | 7 => {
+            let input = window("movieId", id.to_owned());
+            request(2, "MovieReview", "ReadMovieReviews", session, &input)
+        }
+        8 => {
+            let input = window("userId", format!("user{user}"));
+            request(3, "UserReview", "ReadUserReviews", session, &input)
+        }
+        _ => request(
+            4,
+            "User",
+            "Login",
+            session,
+            &[
+                ("username", format!("name{user}").into()),
+                (
+                    "password",
+                    format!("secret{}", user & !random.below(2)).into(),
+                ),
+            ],
+        ),
+    }
+}
+
+/// A whole run of `count` requests.
+pub fn small_run(pairs: &[(&str, &str)], count: u64, seed: u64, bug: Option<Bug>) -> (App, Run) {
+    let settings = settings(pairs);
+    let app = triptych_movie::app(&settings).expect("the settings are known");
+    let kinds = app.kinds.iter().map(|kind| kind.name.to_owned()).collect();
+    let run = run(
+        &app,
+        &settings,
+        kinds,
+        loads(),
+        &requests(count, seed),
+        seed,
+        bug,
+    );
+    (app, run)
+}

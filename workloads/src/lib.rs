@@ -1,0 +1,47 @@
+//! Profiles, request generators and data sets.
+//!
+//! A [`Profile`] is a named workload on an app: its formulation, its mix of requests, its data set.
+//! A [`Generator`] makes the n-th request of a run as a pure function of (profile, data set, seed,
+//! n), so that every runtime gets the same requests in the same order, however many cores run.
+//!
+//! A newcomer can start with [`profiles`], which lists what there is, then read [`Dataset`] and
+//! [`Generator::request`]. Functions and entry points are named by their text here, because
+//! workloads know no app: what reaches the app is plain data, as from any client.
+
+mod dataset;
+mod generator;
+mod invent;
+mod profile;
+mod zipf;
+
+pub use dataset::{Cast, Dataset, DatasetError, Movie, User};
+pub use generator::Generator;
+pub use profile::{Profile, SettingError, UnknownProfile, find, profiles};
+
+use triptych_model::Value;
+
+/// A request that loads the data set, sent through the app before the measured load begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// The function to call.
+    pub function: String,
+    /// The entry point.
+    pub op: String,
+    /// Its input.
+    pub input: Value,
+}
+
+/// A request of the measured load.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// Position in [`Generator::kinds`].
+    pub kind: u16,
+    /// The function to call.
+    pub function: String,
+    /// The entry point.
+    pub op: String,
+    /// Its input.
+    pub input: Value,
+    /// The logical client that sends it.
+    pub session: u32,
+}
