@@ -53,7 +53,7 @@ pub enum InvokeError {
     /// The execution ended without a reply. There may be effects.
     #[error("the function failed: {0}")]
     Crashed(String),
-    /// Request or reply is over the platform's limit. A request over it has no effect.
+    /// The request is over the platform's limit. No effect.
     #[error("payload of {size} bytes is over the limit of {limit}")]
     PayloadTooLarge {
         /// Its size in bytes.

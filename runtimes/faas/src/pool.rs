@@ -306,7 +306,10 @@ impl SimPool {
         self.count(|work| work.payload_bytes += size as u64);
         let limit = self.0.config.sync_payload_limit;
         if size > limit {
-            return Err(InvokeError::PayloadTooLarge { size, limit });
+            // Unlike a request that is too large, this function did run.
+            return Err(InvokeError::Crashed(format!(
+                "its reply of {size} bytes is over the limit of {limit}"
+            )));
         }
         Ok(reply)
     }
