@@ -17,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use thiserror::Error;
@@ -108,12 +109,40 @@ impl Tasks {
 
 /// Ready tasks. A mutex only because wakers must be `Send`; there is one thread, so it is never
 /// contended.
-type Ready = Mutex<VecDeque<Runnable<TaskId>>>;
+#[derive(Default)]
+struct Ready {
+    queue: Mutex<VecDeque<Runnable<TaskId>>>,
+    /// Whether there are any: spares the lock before each jump of the clock.
+    any: AtomicBool,
+}
 
-fn lock(ready: &Ready) -> MutexGuard<'_, VecDeque<Runnable<TaskId>>> {
-    ready
-        .lock()
-        .expect("no task panics while it holds the queue")
+impl Ready {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Runnable<TaskId>>> {
+        let queue = self.queue.lock();
+        queue.expect("no task panics while it holds the queue")
+    }
+
+    fn push(&self, runnable: Runnable<TaskId>) {
+        self.lock().push_back(runnable);
+        self.any.store(true, Relaxed);
+    }
+
+    /// Takes the first, or with a source of randomness any.
+    fn pop(&self, shuffle: Option<&RefCell<Random>>) -> Option<Runnable<TaskId>> {
+        if !self.any.load(Relaxed) {
+            return None;
+        }
+        let mut queue = self.lock();
+        let next = match shuffle {
+            Some(random) if queue.len() > 1 => {
+                let at = random.borrow_mut().below(queue.len() as u64) as usize;
+                queue.swap_remove_back(at)
+            }
+            _ => queue.pop_front(),
+        };
+        self.any.store(!queue.is_empty(), Relaxed);
+        next
+    }
 }
 
 /// See the module documentation.
@@ -123,8 +152,8 @@ pub(crate) struct Executor {
     timers: RefCell<Timers>,
     tasks: RefCell<Tasks>,
     shuffle: Option<RefCell<Random>>,
-    /// What the running task said last that it waits for.
-    waiting_for: Cell<&'static str>,
+    /// What the running task said last that it waits for; nothing if it was a timer.
+    waiting_for: Cell<Option<&'static str>>,
     /// The root task has finished.
     finished: Cell<bool>,
     /// The world has ended: nothing starts any more.
@@ -139,7 +168,7 @@ impl Executor {
             timers: RefCell::default(),
             tasks: RefCell::default(),
             shuffle: shuffle.map(RefCell::new),
-            waiting_for: Cell::new(""),
+            waiting_for: Cell::new(None),
             finished: Cell::new(false),
             closed: Cell::new(false),
         }
@@ -202,7 +231,7 @@ impl Executor {
             }
         });
         let ready = Arc::clone(&self.ready);
-        let schedule = move |runnable| lock(&ready).push_back(runnable);
+        let schedule = move |runnable| ready.push(runnable);
         let (runnable, task) = Builder::new()
             .metadata(id)
             .spawn_local(move |_| future, schedule);
@@ -220,28 +249,25 @@ impl Executor {
 
     /// Notes what the running task waits for, for a deadlock's report.
     pub(crate) fn waits_for(&self, what: &'static str) {
-        self.waiting_for.set(what);
+        self.waiting_for.set(Some(what));
     }
 
-    fn next_ready(&self) -> Option<Runnable<TaskId>> {
-        let mut ready = lock(&self.ready);
-        match &self.shuffle {
-            Some(random) if ready.len() > 1 => {
-                let at = random.borrow_mut().below(ready.len() as u64) as usize;
-                ready.swap_remove_back(at)
-            }
-            _ => ready.pop_front(),
-        }
+    /// The running task waits for a timer. That needs no note, which with very many tasks would be
+    /// a cache miss: no timer is left in a deadlock, so the task has had a later turn by then.
+    pub(crate) fn waits_for_timer(&self) {
+        self.waiting_for.set(None);
     }
 
     fn run_task(&self, runnable: Runnable<TaskId>) {
         let id = *runnable.metadata();
         // What it said at an earlier turn need not be true any more.
-        self.waiting_for.set("something that it did not name");
+        self.waiting_for.set(Some("something that it did not name"));
         runnable.run();
-        // Nothing is there if it has finished or cancelled itself.
-        if let Some(entry) = self.tasks.borrow_mut().get(id) {
-            entry.waiting_for = self.waiting_for.get();
+        if let Some(what) = self.waiting_for.get()
+            // Nothing is there if it has finished or cancelled itself.
+            && let Some(entry) = self.tasks.borrow_mut().get(id)
+        {
+            entry.waiting_for = what;
         }
     }
 
@@ -253,7 +279,7 @@ impl Executor {
     /// Runs until [`Executor::finish`], or until nothing can happen any more.
     pub(crate) fn run(&self) -> Result<(), Deadlock> {
         loop {
-            while let Some(runnable) = self.next_ready() {
+            while let Some(runnable) = self.ready.pop(self.shuffle.as_ref()) {
                 self.run_task(runnable);
                 if self.finished.get() {
                     return Ok(());
@@ -266,10 +292,10 @@ impl Executor {
             self.now.set(at);
             fire(due);
             if self.shuffle.is_some() {
-                // All that is due at this instant is ready now, and may run in any order.
-                while let Some(due) = self.pop_now() {
-                    fire(due);
-                }
+                // All that is due at this instant is ready now, and may run in any order. What these
+                // set for the same instant comes after it, or they could keep the tasks waiting.
+                let due: Vec<Due> = std::iter::from_fn(|| self.pop_now()).collect();
+                due.into_iter().for_each(fire);
             }
         }
     }
@@ -301,9 +327,7 @@ impl Executor {
         drop(tasks);
         drop(timers);
         // A cancelled task drops its future when it is run once more.
-        loop {
-            let next = lock(&self.ready).pop_front();
-            let Some(runnable) = next else { break };
+        while let Some(runnable) = self.ready.pop(None) {
             runnable.run();
         }
     }

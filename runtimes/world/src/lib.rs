@@ -7,13 +7,16 @@
 //! crate knows which of the two it is; everything above it is written once.
 //!
 //! Start with [`World::simulate`], then [`Scope`] (who causes an operation), [`World::effect`] (a
-//! named crash point) and [`latency::Profile`] (what operations take).
+//! named crash point), [`latency::Profile`] (what operations take), [`link::Network`] and
+//! [`disk::Disk`].
 
+pub mod disk;
 mod effect;
 mod executor;
 pub mod fault;
 pub mod latency;
 mod life;
+pub mod link;
 mod real;
 mod scope;
 mod sleep;

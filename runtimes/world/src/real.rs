@@ -52,10 +52,9 @@ impl Clock {
         done: impl FnOnce(T) + 'static,
     ) -> AbortHandle {
         let failure = Rc::clone(&self.failure);
-        let caught = AssertUnwindSafe(future).catch_unwind();
-        let task = caught.map(move |result| match result {
-            Ok(value) => done(value),
-            Err(panic) => {
+        let caught = AssertUnwindSafe(future.map(done)).catch_unwind();
+        let task = caught.map(move |result| {
+            if let Err(panic) = result {
                 failure.panic.set(Some(panic));
                 let root = failure.root.borrow_mut().take();
                 root.into_iter().for_each(Waker::wake);

@@ -52,7 +52,7 @@ impl Alarm {
             Some(timer) => self.executor.rewake(timer, cx.waker()),
             None => self.timer = self.executor.wake_at(self.at, cx.waker()),
         }
-        self.executor.waits_for("a timer");
+        self.executor.waits_for_timer();
         Poll::Pending
     }
 

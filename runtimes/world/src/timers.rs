@@ -2,10 +2,11 @@
 //!
 //! Time only goes forward, which a radix heap makes use of: a timer waits in the bucket of the
 //! highest bit in which its time differs from the clock's. When the clock reaches a bucket, its
-//! timers are dealt to the lower ones, front to back. That moves a timer a few times through memory
-//! in sequence, where a binary heap would compare its way through cache misses.
+//! timers are dealt to the lower ones, front to back; the last few are sorted instead. That moves a
+//! timer a few times through memory in sequence, where a binary heap would compare its way through
+//! cache misses.
 //!
-//! Timers of one nanosecond are always in the same bucket and never overtake each other there, so
+//! Timers of one nanosecond are always in the same place and never overtake each other there, so
 //! they come out in the order in which they were set; no sequence number is needed.
 
 use crate::Nanos;
@@ -42,11 +43,15 @@ struct Timer {
 
 /// See the module documentation.
 pub(crate) struct Timers {
-    /// The time of the last timer that came out; no later one is set before it.
-    last: Nanos,
-    /// The slots of timers that are due at `last`.
-    front: VecDeque<u32>,
-    /// Bucket `b` holds the timers whose time differs from `last` in bit `b` and in no higher one.
+    /// When the last timer that came out was due; no later one is set before it.
+    now: Nanos,
+    /// The timers that are due next, in order: all of those until `limit`.
+    front: VecDeque<Timer>,
+    limit: Nanos,
+    /// A time that differs from `now` and from `limit` in no bit that matters to a bucket.
+    origin: Nanos,
+    /// Bucket `b` holds the timers after `limit` whose time differs from `origin` in bit `b` and in
+    /// no higher one.
     buckets: [Vec<Timer>; 64],
     /// Bit `b` says that bucket `b` holds something.
     occupied: u64,
@@ -58,12 +63,18 @@ pub(crate) struct Timers {
 
 /// Cancelled timers are swept out when they are more than this and more than the others.
 const SWEEP: usize = 1_024;
+/// A bucket of at most so many timers is sorted; dealing them would take longer.
+const FEW: usize = 24;
+/// At most so many timers are kept sorted while others are set among them.
+const MANY: usize = 4 * FEW;
 
 impl Default for Timers {
     fn default() -> Self {
         Timers {
-            last: 0,
+            now: 0,
             front: VecDeque::new(),
+            limit: 0,
+            origin: 0,
             buckets: [const { Vec::new() }; 64],
             occupied: 0,
             slots: Vec::new(),
@@ -95,12 +106,26 @@ impl Timers {
     }
 
     fn place(&mut self, timer: Timer) {
-        match (timer.at ^ self.last).checked_ilog2() {
-            None => self.front.push_back(timer.slot),
-            Some(bucket) => {
-                self.occupied |= 1 << bucket;
-                self.buckets[bucket as usize].push(timer);
-            }
+        if timer.at > self.limit {
+            let bucket = (timer.at ^ self.origin).ilog2();
+            self.occupied |= 1 << bucket;
+            self.buckets[bucket as usize].push(timer);
+        } else if self.front.back().is_none_or(|last| last.at <= timer.at) {
+            self.front.push_back(timer);
+        } else if self.front.len() < MANY {
+            let at = self.front.partition_point(|other| other.at <= timer.at);
+            self.front.insert(at, timer);
+        } else {
+            self.spill();
+            self.place(timer);
+        }
+    }
+
+    /// Deals the front to the buckets, which are empty as far as it reached, except what is due now.
+    fn spill(&mut self) {
+        (self.origin, self.limit) = (self.now, self.now);
+        for timer in std::mem::take(&mut self.front) {
+            self.place(timer);
         }
     }
 
@@ -130,45 +155,64 @@ impl Timers {
 
     /// Takes out the next timer that is due when the last one was.
     pub(crate) fn pop_now(&mut self) -> Option<Due> {
-        while let Some(slot) = self.front.pop_front() {
-            if let Some(due) = self.release(slot) {
+        while self.front.front().is_some_and(|timer| timer.at == self.now) {
+            if let Some((_, due)) = self.pop_front() {
                 return Some(due);
             }
-            self.cancelled -= 1;
         }
         None
     }
 
     /// Takes out the earliest timer; of those at the same time, the one that was set first.
     pub(crate) fn pop(&mut self) -> Option<(Nanos, Due)> {
-        let before = self.last;
         loop {
-            if let Some(due) = self.pop_now() {
-                return Some((self.last, due));
+            while !self.front.is_empty() {
+                if let Some((at, due)) = self.pop_front() {
+                    self.now = at;
+                    return Some((at, due));
+                }
             }
             if self.occupied == 0 {
                 // Only cancelled timers were left, and the clock will not go to theirs.
-                self.last = before;
+                (self.origin, self.limit) = (self.now, self.now);
                 return None;
             }
             self.advance();
         }
     }
 
-    /// Moves on to the earliest time in the lowest bucket that holds something.
+    /// Takes out the first timer of the front, unless that was cancelled.
+    fn pop_front(&mut self) -> Option<(Nanos, Due)> {
+        let timer = self.front.pop_front()?;
+        let due = self.release(timer.slot);
+        self.cancelled -= usize::from(due.is_none());
+        Some((timer.at, due?))
+    }
+
+    /// Moves the front, which is empty, on to the lowest bucket that holds something.
     fn advance(&mut self) {
         let lowest = self.occupied.trailing_zeros() as usize;
         self.occupied &= self.occupied - 1;
         let mut bucket = std::mem::take(&mut self.buckets[lowest]);
-        self.last = bucket
-            .iter()
-            .map(|timer| timer.at)
-            .min()
-            .unwrap_or(self.last);
-        for timer in bucket.drain(..) {
-            self.place(timer);
+        if bucket.len() <= FEW {
+            // Looking at all of their slots at once lets the cache misses overlap, which are most of
+            // the cost with very many timers.
+            let look = |sum, timer: &Timer| sum ^ self.slots[timer.slot as usize].generation;
+            std::hint::black_box(bucket.iter().fold(0, look));
+            // A stable sort: those of one nanosecond stay in order.
+            bucket.sort_by_key(|timer| timer.at);
+            self.origin = bucket[0].at;
+            self.limit = self.origin | ((1 << lowest) - 1);
+            self.front.extend(bucket.drain(..));
+        } else {
+            let earliest = bucket.iter().map(|timer| timer.at).min();
+            self.origin = earliest.expect("the bucket holds something");
+            self.limit = self.origin;
+            for timer in bucket.drain(..) {
+                self.place(timer);
+            }
         }
-        // All went to lower buckets. The empty one keeps its memory for the next.
+        // The empty bucket keeps its memory for the next.
         self.buckets[lowest] = bucket;
     }
 
@@ -190,7 +234,7 @@ impl Timers {
             }
             slot.due.is_some()
         };
-        self.front.retain(|&slot| keep(slot));
+        self.front.retain(|timer| keep(timer.slot));
         for (bit, bucket) in self.buckets.iter_mut().enumerate() {
             bucket.retain(|timer| keep(timer.slot));
             if bucket.is_empty() {
@@ -267,9 +311,9 @@ mod tests {
                     // Far timers would leave no room for later ones.
                     now = expected.map_or(now, |(at, _)| at).min(1 << 62);
                     if now >= 1 << 61 {
-                        timers.clear();
                         model.clear();
-                        (timers.last, now) = (0, 0);
+                        ids.clear();
+                        (timers, now) = (Timers::default(), 0);
                     }
                 }
             }
@@ -278,6 +322,26 @@ mod tests {
             assert_eq!(fire(&mut timers, &fired), Some(key));
         }
         assert!(timers.pop().is_none());
+    }
+
+    #[test]
+    fn many_timers_set_among_those_due_next_stay_in_order() {
+        let mut timers = Timers::default();
+        let fired = Rc::new(Cell::new(0));
+        let far = 1 << 20;
+        // The first one opens a block of half a million nanoseconds, into which all others go.
+        timers.set(far, number(0, &fired));
+        assert_eq!(fire(&mut timers, &fired), Some((far, 0)));
+        let mut expected = Vec::new();
+        for n in 1..=2_000 {
+            let at = far + (5_000 - n) / 7;
+            timers.set(at, number(n, &fired));
+            expected.push((at, n));
+        }
+        expected.sort_unstable();
+        for timer in expected {
+            assert_eq!(fire(&mut timers, &fired), Some(timer));
+        }
     }
 
     #[test]
