@@ -1,0 +1,25 @@
+//! Figures and the report, from results alone.
+//!
+//! Everything here is a pure function of a [`Loaded`](triptych_results::Loaded) campaign: the same
+//! results give the same bytes of SVG, PNG and HTML on every machine, which is why the crate brings
+//! its own font. A figure is first a plain description ([`Figure`]) and then drawn, so that what is
+//! shown can be tested without looking at pixels.
+
+mod axis;
+mod cdf;
+mod cost;
+mod figure;
+mod frame;
+mod palette;
+mod pen;
+mod report;
+mod throughput;
+mod timeline;
+
+pub use cdf::Distribution;
+pub use cost::CostBars;
+pub use figure::{Figure, PlotError, figures, write_all};
+pub use palette::{colour, colours};
+pub use report::report;
+pub use throughput::Throughput;
+pub use timeline::Timeline;

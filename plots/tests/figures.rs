@@ -1,0 +1,138 @@
+//! Figures and report of synthetic campaigns.
+
+#[path = "../../results/tests/fixture/mod.rs"]
+mod fixture;
+
+use fixture::{Plan, campaign, matrix};
+use std::fs;
+use std::path::Path;
+use triptych_plots::{figures, report, write_all};
+use triptych_results::Loaded;
+use triptych_results::model::Status;
+
+fn loaded(plans: &[Plan], left_out: &[usize]) -> Loaded {
+    let folder = tempfile::tempdir().unwrap();
+    let loaded = Loaded::campaign(&campaign(folder.path(), plans, left_out)).unwrap();
+    // For a look at the pictures: TRIPTYCH_KEEP_FIGURES=folder cargo test -p triptych-plots
+    if let Ok(keep) = std::env::var("TRIPTYCH_KEEP_FIGURES") {
+        write_all(&loaded, &Path::new(&keep).join(plans.len().to_string())).unwrap();
+    }
+    loaded
+}
+
+/// Seven runtimes: more than fixed colours, names that do not fit beside each other.
+fn crowd() -> Vec<Plan> {
+    let names = [
+        "baseline",
+        "beldi",
+        "boki",
+        "causalmesh",
+        "halfmoon-read-optimised",
+        "other",
+        "mine",
+    ];
+    let plan = |(position, runtime): (usize, &&'static str)| {
+        [50.0, 150.0].map(|rate| Plan {
+            runtime,
+            rate,
+            seconds: 4,
+            base_ms: 40.0 + 15.0 * position as f64,
+            status: [Status::Valid, Status::Invalid][usize::from(position == 5)],
+            ..Plan::default()
+        })
+    };
+    names.iter().enumerate().flat_map(plan).collect()
+}
+
+/// No reference to anything outside the file, in any attribute or style.
+fn is_self_contained(html: &str) {
+    for forbidden in [
+        "src=", "href=", "url(", "@import", "<script", "<link", "<iframe",
+    ] {
+        assert!(!html.contains(forbidden), "{forbidden}");
+    }
+    let outside = html.replace("http://www.w3.org/2000/svg", "");
+    assert!(!outside.contains("http://") && !outside.contains("https://"));
+}
+
+#[test]
+fn the_same_results_give_the_same_bytes() {
+    let plan = Plan {
+        seconds: 4,
+        ..Plan::default()
+    };
+    let loaded = loaded(&[plan], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let first = write_all(&loaded, &folder.path().join("a")).unwrap();
+    let second = write_all(&loaded, &folder.path().join("b")).unwrap();
+    assert_eq!(first.len(), 1 + 2 * figures(&loaded).len());
+    for (one, two) in first.iter().zip(&second) {
+        assert!(
+            fs::read(one).unwrap() == fs::read(two).unwrap(),
+            "{}",
+            one.display()
+        );
+    }
+}
+
+#[test]
+fn every_figure_says_that_it_is_simulated_and_on_which_latencies() {
+    let loaded = loaded(&matrix(), &[4, 20]);
+    let figures = figures(&loaded);
+    assert_eq!(
+        figures.len(),
+        5,
+        "{:?}",
+        figures.iter().map(|f| &f.name).collect::<Vec<_>>()
+    );
+    for figure in &figures {
+        let svg = figure.svg().unwrap();
+        for text in ["simulated", "aws-2025", "full-movie"] {
+            assert!(svg.contains(text), "{} lacks {text}", figure.name);
+        }
+        assert!(svg.contains("viewBox=\"0 0 1800 1080\""), "{}", figure.name);
+    }
+    let html = report(&loaded, &figures).unwrap();
+    is_self_contained(&html);
+    assert!(html.len() < 2_000_000, "{}", html.len());
+    assert!(html.contains("2 of 30 planned runs are missing"));
+    for run in &loaded.missing {
+        assert!(html.contains(&run.id), "{}", run.id);
+    }
+    // R1: the order of a report.
+    let places: Vec<usize> = [
+        "Verdicts",
+        "Results",
+        "Figures",
+        "Work per request",
+        "Method",
+        "How to get",
+    ]
+    .iter()
+    .map(|head| html.find(&format!("<h2>{head}")).unwrap())
+    .collect();
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn a_broken_promise_stands_on_top_with_its_witness() {
+    let loaded = loaded(&crowd(), &[]);
+    let html = report(&loaded, &figures(&loaded)).unwrap();
+    is_self_contained(&html);
+    let alarm = html.find("Broken promise: other").unwrap();
+    assert!(alarm < html.find("<h2>Results").unwrap());
+    assert!(
+        html.contains("3 reviews &lt;in its list&gt; but 2 were acknowledged"),
+        "escaped"
+    );
+    assert!(html.contains("BROKEN M4"));
+}
+
+#[test]
+fn an_empty_campaign_has_a_report_too() {
+    let plans = [Plan::default()];
+    let loaded = loaded(&plans, &[0]);
+    assert!(figures(&loaded).is_empty());
+    let html = report(&loaded, &[]).unwrap();
+    assert!(html.contains("1 of 1 planned runs are missing"));
+}
