@@ -189,7 +189,10 @@ fn run(runtime: &'static str, programs: Vec<Vec<Operation>>) -> (Vec<Vec<Value>>
         pool.stop_timers();
         let mut state = deployment.dump().await.unwrap();
         assert_eq!(state.corrupt, Vec::<String>::new(), "{runtime}");
-        (answers.take(), state.tables.remove("rows").unwrap_or_default())
+        (
+            answers.take(),
+            state.tables.remove("rows").unwrap_or_default(),
+        )
     });
     simulated.expect("no deadlock")
 }

@@ -111,7 +111,10 @@ impl Run {
                         _ => Map::new(),
                     };
                     if !triptych_store::holds(&condition, &old) {
-                        return Ok(Updated { applied: false, sum: None });
+                        return Ok(Updated {
+                            applied: false,
+                            sum: None,
+                        });
                     }
                     let (update, guard, sum) = lower_optimistic(changes, &old, VALUE);
                     (update, Some(guard), sum.map(Some))

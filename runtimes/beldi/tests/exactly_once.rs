@@ -326,7 +326,10 @@ fn crashing_twice_and_duplicating_changes_nothing() {
 fn a_seeded_bug_does_not_pass() {
     for bug in [Bug::SkipReadLog, Bug::AcceptLateDuplicate, Bug::DropAppend] {
         let sound = Config::paper(60 * SECOND, 60 * SECOND);
-        let config = Config { bug: Some(bug), ..sound };
+        let config = Config {
+            bug: Some(bug),
+            ..sound
+        };
         let reference = run(sound, Vec::new());
         let wrong = (0..reference.effects).flat_map(|nth| CrashKind::ALL.map(|kind| (nth, kind)));
         let wrong = wrong.filter(|(nth, kind)| {

@@ -252,8 +252,13 @@ fn payload_limits_are_checked_before_anything_happens() {
                 Name::from("wordy"),
                 Rc::new(|_| Box::pin(async { Ok(Payload::new(Value::str("x".repeat(1_001)))) })),
             );
-            let wordy = pool.invoke(&scope, &Name::from("wordy"), Payload::default()).await;
-            assert!(!wordy.unwrap_err().surely_no_effect(), "the function did run");
+            let wordy = pool
+                .invoke(&scope, &Name::from("wordy"), Payload::default())
+                .await;
+            assert!(
+                !wordy.unwrap_err().surely_no_effect(),
+                "the function did run"
+            );
             let nobody = pool.invoke(&scope, &Name::from("g"), sized(1)).await;
             assert_eq!(nobody, Err(InvokeError::NoSuchFunction("g".to_owned())));
             assert_eq!(pool.work().invocations, 2);

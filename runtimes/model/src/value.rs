@@ -48,7 +48,10 @@ impl Value {
     /// A map value from pairs of name and value.
     pub fn map<N: AsRef<str>>(pairs: impl IntoIterator<Item = (N, Value)>) -> Self {
         Value::Map(Arc::new(
-            pairs.into_iter().map(|(name, value)| (Arc::from(name.as_ref()), value)).collect(),
+            pairs
+                .into_iter()
+                .map(|(name, value)| (Arc::from(name.as_ref()), value))
+                .collect(),
         ))
     }
 
@@ -98,21 +101,25 @@ impl Value {
     }
 
     /// The bytes that DynamoDB counts for this value (developer guide, "item sizes"): strings by
-    /// their UTF-8 length, numbers about one byte per two significant digits plus one, lists and
+    /// their UTF-8 length, numbers one byte per two significant digits plus one (and one for a
+    /// minus sign), lists and
     /// maps three bytes plus one per element.
     pub fn size(&self) -> usize {
         match self {
             Value::Null | Value::Bool(_) => 1,
-            Value::Int(number) => 1 + significant_digits(number.unsigned_abs()).div_ceil(2),
-            Value::Float(number) => {
-                let digits = format!("{number}").bytes().filter(u8::is_ascii_digit).count();
-                1 + digits.div_ceil(2)
+            Value::Int(number) => {
+                let digits = significant_digits(number.unsigned_abs());
+                1 + digits.div_ceil(2) + usize::from(*number < 0)
             }
+            Value::Float(number) => float_size(*number),
             Value::Str(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
             Value::List(items) => 3 + items.iter().map(|item| 1 + item.size()).sum::<usize>(),
             Value::Map(map) => {
-                3 + map.iter().map(|(name, value)| 1 + name.len() + value.size()).sum::<usize>()
+                3 + map
+                    .iter()
+                    .map(|(name, value)| 1 + name.len() + value.size())
+                    .sum::<usize>()
             }
         }
     }
@@ -142,7 +149,21 @@ impl Value {
 
 /// The bytes that DynamoDB counts for an item: names and values of its attributes.
 pub fn item_size(item: &Item) -> usize {
-    item.iter().map(|(name, value)| name.len() + value.size()).sum()
+    item.iter()
+        .map(|(name, value)| name.len() + value.size())
+        .sum()
+}
+
+/// Significant digits before and after the point are rounded up to whole bytes apart.
+fn float_size(number: f64) -> usize {
+    let written = format!("{:e}", number.abs());
+    let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "0"));
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let whole = exponent
+        .parse::<isize>()
+        .map_or(0, |exponent| (exponent + 1).max(0) as usize);
+    let whole = whole.min(digits);
+    1 + whole.div_ceil(2) + (digits - whole).div_ceil(2) + usize::from(number < 0.0)
 }
 
 fn significant_digits(mut number: u64) -> usize {
@@ -234,7 +255,14 @@ mod tests {
         assert_eq!(Value::Int(0).size(), 2);
         assert_eq!(Value::Int(1_000_000).size(), 2);
         assert_eq!(Value::Int(12_345).size(), 4);
-        assert_eq!(Value::list([Value::Null, Value::str("ab")]).size(), 3 + 2 + 3);
+        assert_eq!(Value::Int(-12_345).size(), 5);
+        assert_eq!(Value::Float(1e20).size(), 2);
+        assert_eq!(Value::Float(-12.5).size(), 4);
+        assert_eq!(Value::Float(0.001).size(), 2);
+        assert_eq!(
+            Value::list([Value::Null, Value::str("ab")]).size(),
+            3 + 2 + 3
+        );
         assert_eq!(Value::map([("a", Value::Bool(true))]).size(), 3 + 3);
     }
 

@@ -42,8 +42,12 @@ pub enum Guarantee {
 
 impl Guarantee {
     /// Every guarantee, in the order in which tables show them.
-    pub const ALL: [Guarantee; 4] =
-        [Guarantee::Effects, Guarantee::Isolation, Guarantee::Order, Guarantee::Durability];
+    pub const ALL: [Guarantee; 4] = [
+        Guarantee::Effects,
+        Guarantee::Isolation,
+        Guarantee::Order,
+        Guarantee::Durability,
+    ];
 
     /// The guarantee as it is written in files and tables.
     pub fn name(self) -> &'static str {
@@ -153,12 +157,18 @@ impl Verdict {
 
     /// The worst status over all guarantees that were checked at all (some rule speaks of them).
     pub fn worst(&self) -> Status {
-        self.guarantees.iter().map(|entry| entry.status).max().unwrap_or(Status::Unknown)
+        self.guarantees
+            .iter()
+            .map(|entry| entry.status)
+            .max()
+            .unwrap_or(Status::Unknown)
     }
 
     /// The entry of one guarantee.
     pub fn of(&self, guarantee: Guarantee) -> Option<&GuaranteeVerdict> {
-        self.guarantees.iter().find(|entry| entry.guarantee == guarantee)
+        self.guarantees
+            .iter()
+            .find(|entry| entry.guarantee == guarantee)
     }
 
     /// The names of the rules that were violated, in order.

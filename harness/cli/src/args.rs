@@ -1,0 +1,159 @@
+//! The command line, as `--help` shows it.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use triptych_load::campaign::known;
+
+/// A benchmark suite for stateful serverless runtimes. A number without a verdict is not a result.
+#[derive(Debug, Parser)]
+#[command(
+    name = "triptych",
+    version,
+    after_help = "Exit status: 0 all promises kept; 1 a promise broken; 2 bad input; 3 unknown or \
+                  incomplete; 64 and above: the suite itself failed."
+)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a campaign, then print its table and write its report.
+    Run(RunArgs),
+    /// Prove the harness: oracles with known answers, in under a minute.
+    Selftest(SelftestArgs),
+    /// Try many seeds with crashes, and judge them as one batch.
+    Check(CheckArgs),
+    /// Search the highest rate that keeps a latency bound.
+    Saturate(SaturateArgs),
+    /// Recompute every published number, and the verdict, from the raw data.
+    Verify(VerifyArgs),
+    /// Write the figures and the HTML report of a campaign or bundle.
+    Report(ReportArgs),
+    /// List the names that exist.
+    List(ListArgs),
+    /// Print the JSON schema of campaign files.
+    Schema,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych run                        the default campaign\n  \
+    triptych run mine.toml --jobs 1     your own, on one core\n  \
+    triptych run mine.toml --resume     go on where it stopped\n  \
+    triptych run mine.toml --only full-movie.beldi.r100.s1")]
+pub(crate) struct RunArgs {
+    /// The campaign file; without one, the default campaign.
+    pub(crate) campaign: Option<PathBuf>,
+    /// The output folder [default: triptych-out/NAME].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Another name for the campaign.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Runs at a time [default: the number of cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Keep the finished runs of the same campaign in the output folder, and do the rest.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Throw away the campaign that is in the output folder.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) force: bool,
+    /// Do this run alone; may be repeated.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) only: Vec<String>,
+}
+
+/// Arguments of `selftest`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SelftestArgs {
+    /// Parts at a time [default: the number of cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    triptych check --runtime beldi --profile full-movie --seeds 1000 --crash-rate 0.05")]
+pub(crate) struct CheckArgs {
+    /// The runtime.
+    #[arg(long)]
+    pub(crate) runtime: String,
+    /// The profile.
+    #[arg(long, default_value = "full-movie")]
+    pub(crate) profile: String,
+    /// How many seeds.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) first_seed: u64,
+    /// The share of requests in which an execution crashes.
+    #[arg(long, default_value_t = 0.05, value_parser = share)]
+    pub(crate) crash_rate: f64,
+    /// The share of requests in which an execution is started twice.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub(crate) duplicate_rate: f64,
+    /// Seeds at a time [default: the number of cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+}
+
+/// Arguments of `saturate`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The bound and the range are the campaign's [saturation] section:\n\n  \
+    [saturation]\n  p99_bound = \"1s\"\n  lowest = 10\n  highest = 3000\n  precision = 0.05"
+)]
+pub(crate) struct SaturateArgs {
+    /// The campaign file; without one, the default campaign.
+    pub(crate) campaign: Option<PathBuf>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The folder of a campaign or of a single run's bundle.
+    pub(crate) dir: PathBuf,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// The folder of a campaign or of a single run's bundle.
+    pub(crate) dir: PathBuf,
+    /// Where to write [default: a campaign's own folder; beside a bundle].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Which names.
+    #[arg(value_parser = PossibleValuesParser::new(known::KINDS))]
+    pub(crate) kind: String,
+}
+
+/// Threads to use.
+pub(crate) fn threads(jobs: Option<u16>) -> usize {
+    jobs.map_or_else(triptych_load::pool::cores, usize::from)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number"))?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err(format!("{share} is not a share from 0 to 1"))
+    }
+}

@@ -1,0 +1,66 @@
+//! The commands, a module each, and what several of them need.
+
+pub(crate) mod check;
+pub(crate) mod list;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod saturate;
+pub(crate) mod selftest;
+pub(crate) mod verify;
+
+use crate::exit::{CliError, Exit};
+use std::path::{Path, PathBuf};
+use triptych_load::campaign::{Campaign, DEFAULT};
+use triptych_results::{Loaded, RunBundle, model::Status};
+
+/// A campaign from a file, or the default one.
+fn read_campaign(file: Option<&PathBuf>) -> Result<Campaign, CliError> {
+    let Some(file) = file else {
+        return Ok(Campaign::parse("the default campaign", DEFAULT)?);
+    };
+    let text = std::fs::read_to_string(file).map_err(|source| CliError::Unreadable {
+        file: file.clone(),
+        source,
+    })?;
+    Ok(Campaign::parse(&file.display().to_string(), &text)?)
+}
+
+/// What is in a folder that somebody names.
+enum Folder {
+    Campaign(triptych_results::Campaign),
+    Bundle(RunBundle),
+}
+
+impl Folder {
+    /// Opens a campaign or a bundle.
+    fn open(dir: &Path) -> Result<Folder, CliError> {
+        if dir.join(triptych_results::campaign::CAMPAIGN).exists() {
+            return Ok(Folder::Campaign(triptych_results::Campaign::open(dir)?));
+        }
+        if dir.join(triptych_results::bundle::DIGESTS).exists() {
+            return Ok(Folder::Bundle(RunBundle::open(dir)?));
+        }
+        let what = if dir.is_dir() {
+            "is no campaign and no bundle"
+        } else {
+            "does not exist"
+        };
+        Err(CliError::Input(format!("{} {what}", dir.display())))
+    }
+
+    fn load(&self) -> Result<Loaded, CliError> {
+        Ok(match self {
+            Folder::Campaign(campaign) => Loaded::campaign(campaign)?,
+            Folder::Bundle(bundle) => Loaded::bundle(bundle)?,
+        })
+    }
+}
+
+/// The exit status that a verdict on the promises comes to.
+fn exit_of(status: Status) -> Exit {
+    match status {
+        Status::Valid => Exit::Kept,
+        Status::Unknown => Exit::Unknown,
+        Status::Invalid => Exit::Broken,
+    }
+}

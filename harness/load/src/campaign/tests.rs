@@ -1,0 +1,252 @@
+//! What campaign files may say, and how mistakes in them are shown.
+
+use super::*;
+
+const GOOD: &str = r#"
+name = "mine"
+runtimes = ["beldi"]
+profiles = ["full-movie"]
+rates = [10, 12.5]
+duration = "10s"
+warmup = "1s"
+repetitions = 2
+"#;
+
+fn mistakes(text: &str) -> String {
+    Campaign::parse("mine.toml", text)
+        .expect_err("should not be taken")
+        .to_string()
+}
+
+fn changed(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    mistakes(&GOOD.replace(from, to))
+}
+
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+}
+
+#[test]
+fn the_default_campaign_is_a_campaign() {
+    let campaign = Campaign::parse("default.toml", DEFAULT).unwrap();
+    assert!(campaign.cells().len() >= 12);
+}
+
+#[test]
+fn the_matrix_has_names_and_common_seeds() {
+    let campaign = Campaign::parse("mine.toml", GOOD).unwrap();
+    let ids: Vec<String> = campaign.cells().into_iter().map(|cell| cell.id).collect();
+    assert_eq!(
+        ids,
+        [
+            "full-movie.beldi.r10.s1",
+            "full-movie.beldi.r10.s2",
+            "full-movie.beldi.r12.5.s1",
+            "full-movie.beldi.r12.5.s2"
+        ]
+    );
+}
+
+#[test]
+fn a_campaign_with_its_defaults_reads_back() {
+    for text in [GOOD, DEFAULT] {
+        let campaign = Campaign::parse("mine.toml", text).unwrap();
+        let told = campaign.to_toml();
+        assert_eq!(Campaign::parse("told.toml", &told), Ok(campaign), "{told}");
+    }
+}
+
+#[test]
+fn a_wrong_key_gives_the_nearest() {
+    let shown = changed("rates =", "rate =");
+    has(
+        &shown,
+        &[
+            "mine.toml:5:1",
+            "no key `rate`",
+            "did you mean `rates`?",
+            "^^^^",
+            "arrivals",
+        ],
+    );
+    // A key that belongs into a section, and one of a section that is wrong.
+    let shown = changed("repetitions = 2", "crash_rate = 0.1");
+    has(&shown, &["did you mean `crash_rate` in [faults]?"]);
+    let shown = mistakes(&format!("{GOOD}[faults]\ncrash-rate = 0.1\n"));
+    has(
+        &shown,
+        &[
+            "mine.toml:10:1",
+            "in [faults]",
+            "did you mean `crash_rate`?",
+        ],
+    );
+    let shown = mistakes(&format!("{GOOD}[fault]\ncrash_rate = 0.1\n"));
+    has(&shown, &["did you mean `faults`?"]);
+}
+
+#[test]
+fn a_wrong_type_says_what_was_expected() {
+    let shown = changed("rates = [10, 12.5]", "rates = [10, \"fast\"]");
+    has(
+        &shown,
+        &[
+            "mine.toml:5:14",
+            "should be a number",
+            "this is a text",
+            "^^^^^^",
+        ],
+    );
+    has(
+        &changed("\"10s\"", "10"),
+        &["mine.toml:6:12", "a span of time such as \"60s\""],
+    );
+    has(
+        &changed("repetitions = 2", "repetitions = 2.5"),
+        &["a whole number"],
+    );
+    has(
+        &changed("repetitions = 2", "repetitions = 0"),
+        &["at least 1"],
+    );
+    has(&changed("[10, 12.5]", "[]"), &["`rates` is empty"]);
+    has(&changed("[10, 12.5]", "[-1]"), &["at least 0.001"]);
+    has(
+        &changed("repetitions = 2", "arrivals = 2"),
+        &["constant", "poisson"],
+    );
+    has(
+        &changed("repetitions = 2", "memory_mb = nan"),
+        &["a whole number"],
+    );
+    has(
+        &mistakes(&format!("{GOOD}[faults]\ncrash_rate = nan\n")),
+        &["not a finite number"],
+    );
+    has(
+        &mistakes(&format!("{GOOD}[faults]\ncrash_rate = 2\n")),
+        &["at most 1"],
+    );
+}
+
+#[test]
+fn a_wrong_name_lists_those_that_exist() {
+    let shown = changed("[\"beldi\"]", "[\"bledi\"]");
+    has(
+        &shown,
+        &["mine.toml:3:13", "did you mean `beldi`?", "baseline, beldi"],
+    );
+    let shown = changed("\"full-movie\"", "\"full-movies\"");
+    has(
+        &shown,
+        &["did you mean `full-movie`?", "compat-beldi-movie"],
+    );
+    let shown = changed("repetitions = 2", "prices = \"aws-us-east-1-2020\"");
+    has(&shown, &["aws-us-east-1-2020-11", "aws-us-east-1-2025-08"]);
+    let shown = mistakes(&format!("{GOOD}[platform]\nlatency = \"aws-2021\"\n"));
+    has(
+        &shown,
+        &["mine.toml:10:11", "did you mean `aws-2020`?", "aws-2025"],
+    );
+    assert!(!shown.contains("ec2-lan"), "it has no functions");
+    let shown = changed("repetitions = 2", "arrivals = \"Poisson\"");
+    has(&shown, &["did you mean `poisson`?"]);
+    has(
+        &changed("\"mine\"", "\"../mine\""),
+        &["cannot name a folder"],
+    );
+}
+
+#[test]
+fn a_wrong_unit_lists_the_units() {
+    has(
+        &changed("\"10s\"", "\"10\""),
+        &["mine.toml:6:12", "no unit", "ms, s, min, h"],
+    );
+    has(
+        &changed("\"10s\"", "\"10sec\""),
+        &["`sec` is not a unit", "did you mean `s`?"],
+    );
+}
+
+#[test]
+fn all_mistakes_are_shown_at_once() {
+    let text = GOOD
+        .replace("beldi", "bledi")
+        .replace("\"10s\"", "10")
+        .replace("rates", "rate");
+    let error = Campaign::parse("mine.toml", &text).unwrap_err();
+    // And the key that is missing because its name is wrong.
+    assert_eq!(error.mistakes.len(), 4, "{error}");
+}
+
+#[test]
+fn contradictions_are_found() {
+    has(
+        &changed("\"1s\"", "\"10s\""),
+        &["mine.toml:7:10", "nothing is left to measure"],
+    );
+    let shown = changed("repetitions = 2", "seeds = [1, 2]\nrepetitions = 3");
+    has(&shown, &["2 seeds for 3 repetitions"]);
+    has(
+        &changed("[10, 12.5]", "[10, 10]"),
+        &["mine.toml:5:14", "twice"],
+    );
+    has(
+        &mistakes(&format!("{GOOD}[timing]\nt = \"60s\"\n")),
+        &["mine.toml:10:5", "T must be"],
+    );
+    let shown = mistakes(&format!("{GOOD}[saturation]\nlowest = 9\nhighest = 3\n"));
+    has(&shown, &["mine.toml:11:11", "below where it begins"]);
+}
+
+#[test]
+fn settings_are_the_profiles() {
+    let campaign = Campaign::parse("m", &format!("{GOOD}[settings]\nmovies = 20\n")).unwrap();
+    assert_eq!(
+        campaign.profile("full-movie").unwrap().settings["movies"],
+        "20"
+    );
+    let shown = mistakes(&format!("{GOOD}[settings]\nmovie = 20\n"));
+    has(
+        &shown,
+        &["mine.toml:10:9", "did you mean `movies`?", "popularity"],
+    );
+    let shown = mistakes(&format!("{GOOD}[settings]\nmovies = \"few\"\n"));
+    has(&shown, &["a whole number from 1"]);
+    has(
+        &mistakes(&format!("{GOOD}[settings]\nformulation = \"orchestra\"\n")),
+        &["formulation"],
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_shown_where_it_stops() {
+    has(
+        &mistakes("name = \"x\"\nrates = [1, 2\nduration"),
+        &["mine.toml:"],
+    );
+    has(&mistakes("name == 1\n"), &["mine.toml:1:"]);
+    has(
+        &mistakes(""),
+        &["the key `name` is missing", "the key `rates` is missing"],
+    );
+}
+
+#[test]
+fn the_schema_knows_the_names() {
+    let schema = schema().to_string();
+    has(
+        &schema,
+        &[
+            "beldi",
+            "full-movie",
+            "aws-2020",
+            "aws-us-east-1-2025-08",
+            "poisson",
+        ],
+    );
+}

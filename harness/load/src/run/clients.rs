@@ -1,0 +1,110 @@
+//! The clients of the measured load: what the generator sends, and what comes of it.
+
+use super::system::System;
+use crate::drive::{Planned, Sent};
+use futures_util::future::LocalBoxFuture;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use triptych_faas::Platform;
+use triptych_model::{Name, Outcome, Value, mix, mix_str};
+use triptych_workloads::Generator;
+use triptych_world::{Life, RequestState, Scope};
+
+/// The clients of the measured load.
+pub(super) struct Clients {
+    system: Rc<System>,
+    generator: Generator,
+    kinds: Vec<String>,
+    /// Planned and not yet sent.
+    planned: RefCell<BTreeMap<u64, triptych_workloads::Planned>>,
+    /// What each session keeps for its next request.
+    sessions: RefCell<BTreeMap<u32, Value>>,
+    pub(super) requests: RefCell<Vec<Rc<RequestState>>>,
+    pub(super) digest: Cell<u64>,
+}
+
+impl Clients {
+    pub(super) fn new(system: Rc<System>, generator: Generator) -> Self {
+        Clients {
+            system,
+            kinds: generator.kinds(),
+            generator,
+            planned: RefCell::default(),
+            sessions: RefCell::default(),
+            requests: RefCell::default(),
+            digest: Cell::new(0),
+        }
+    }
+
+    pub(super) fn plan(&self, index: u64) -> Planned {
+        let planned = self.generator.request(index);
+        let text = format!("{planned:?}");
+        self.digest
+            .set(mix(self.digest.get(), mix_str(index, &text)));
+        let request = self.system.world.begin_request(index, planned.kind);
+        self.requests.borrow_mut().push(request);
+        let triptych_workloads::Planned { kind, session, .. } = planned;
+        let input = planned.input.clone();
+        self.planned.borrow_mut().insert(index, planned);
+        Planned {
+            kind,
+            session,
+            input,
+        }
+    }
+
+    pub(super) fn send(self: &Rc<Self>, index: u64) -> LocalBoxFuture<'static, Sent> {
+        let clients = Rc::clone(self);
+        Box::pin(async move {
+            let Some(planned) = clients.planned.borrow_mut().remove(&index) else {
+                // The generator sends what it planned, once.
+                let outcome = Outcome::Failed("not planned".to_owned());
+                return Sent {
+                    outcome,
+                    observed: Value::Null,
+                };
+            };
+            let triptych_workloads::Planned {
+                kind,
+                function,
+                op,
+                input,
+                session,
+            } = planned;
+            let System {
+                world,
+                deployment,
+                pool,
+                app,
+                ..
+            } = &*clients.system;
+            let request = world.request(index);
+            let scope = Scope::new(Rc::clone(&request), 0, Life::new());
+            let kept = clients
+                .sessions
+                .borrow()
+                .get(&session)
+                .cloned()
+                .unwrap_or(Value::Null);
+            let payload = deployment.request(&format!("r{index}"), &op, input.clone(), &kept);
+            let reply = pool.invoke(&scope, &Name::from(function), payload).await;
+            let answer = deployment.answer(reply);
+            let mut observed = Value::Null;
+            if answer.outcome == Outcome::Ok {
+                world.request_answered(&request);
+                observed = (app.observe)(&clients.kinds[usize::from(kind)], &input, &answer.output);
+            }
+            if answer.session != Value::Null {
+                clients
+                    .sessions
+                    .borrow_mut()
+                    .insert(session, answer.session);
+            }
+            Sent {
+                outcome: answer.outcome,
+                observed,
+            }
+        })
+    }
+}
