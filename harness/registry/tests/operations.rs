@@ -7,7 +7,7 @@ use std::rc::Rc;
 use triptych_api::{
     App, Change, Condition, Ctx, Function, Handler, Name, Path, Retries, Updated, Value, apply,
 };
-use triptych_faas::{Platform, PoolConfig, SimPool};
+use triptych_faas::{Answer, Deployment, Platform, PoolConfig, SimPool};
 use triptych_model::{Item, Map, Outcome, Random};
 use triptych_registry::{Site, Timing, runtimes};
 use triptych_store::{SimStore, StoreConfig, holds};
@@ -132,58 +132,68 @@ async fn perform(ctx: &mut Ctx, operation: &Operation) -> triptych_api::Result<V
     })
 }
 
+/// A deployment of one function `F` with the table `rows` in a world of its own.
+async fn deploy(
+    runtime: &'static str,
+    world: &World,
+    handler: Handler,
+) -> (SimPool, Rc<dyn Deployment>) {
+    let app = App {
+        name: "operations",
+        functions: vec![Function {
+            name: Name::from("F"),
+            tables: vec![Name::from("rows")],
+            handler,
+        }],
+        kinds: Vec::new(),
+        observe: |_, _, _| Value::Null,
+        rules: |_| Default::default(),
+    };
+    let profile = Profile::shipped("ec2-2021").unwrap();
+    let store = SimStore::new(world, &profile, StoreConfig::default()).unwrap();
+    let pool = SimPool::new(world, &profile, PoolConfig::for_profile(&profile)).unwrap();
+    let site = Site {
+        world: world.clone(),
+        store: Rc::new(store),
+        platform: Rc::new(pool.clone()),
+        app: Rc::new(app),
+        retries: Retries(0),
+        timing: Timing::default(),
+    };
+    let deployment = (triptych_registry::runtime(runtime).unwrap().deploy)(site);
+    deployment.prepare().await.unwrap();
+    pool.place(&*deployment);
+    (pool, deployment)
+}
+
+async fn request(world: &World, pool: &SimPool, deployment: &dyn Deployment, n: u64) -> Answer {
+    let scope = Scope::new(world.begin_request(n, 0), 0, Life::new());
+    let payload = deployment.request(&format!("r{n}"), "", Value::Int(n as i64), &Value::Null);
+    deployment.answer(pool.invoke(&scope, &Name::from("F"), payload).await)
+}
+
 /// Runs the programs one after another on a runtime; returns the answers and the final state.
 fn run(runtime: &'static str, programs: Vec<Vec<Operation>>) -> (Vec<Vec<Value>>, Rows) {
     let simulated = World::simulate(3, Options::default(), move |world| async move {
         let answers: Rc<RefCell<Vec<Vec<Value>>>> = Rc::default();
         let programs = Rc::new(programs);
         let count = programs.len();
-        let handler: Handler = {
-            let answers = Rc::clone(&answers);
-            Rc::new(move |ctx, call| {
-                let (answers, programs) = (Rc::clone(&answers), Rc::clone(&programs));
-                Box::pin(async move {
-                    let n = call.input.as_int().unwrap_or_default() as usize;
-                    let mut given = Vec::new();
-                    for operation in &programs[n] {
-                        given.push(perform(ctx, operation).await?);
-                    }
-                    answers.borrow_mut().push(given);
-                    Ok(Value::Null)
-                })
+        let given = Rc::clone(&answers);
+        let handler: Handler = Rc::new(move |ctx, call| {
+            let (given, programs) = (Rc::clone(&given), Rc::clone(&programs));
+            Box::pin(async move {
+                let n = call.input.as_int().unwrap_or_default() as usize;
+                let mut answers = Vec::new();
+                for operation in &programs[n] {
+                    answers.push(perform(ctx, operation).await?);
+                }
+                given.borrow_mut().push(answers);
+                Ok(Value::Null)
             })
-        };
-        let (name, tables) = (Name::from("F"), vec![Name::from("rows")]);
-        let app = App {
-            name: "operations",
-            functions: vec![Function {
-                name: name.clone(),
-                tables,
-                handler,
-            }],
-            kinds: Vec::new(),
-            observe: |_, _, _| Value::Null,
-            rules: |_| Default::default(),
-        };
-        let profile = Profile::shipped("ec2-2021").unwrap();
-        let store = SimStore::new(&world, &profile, StoreConfig::default()).unwrap();
-        let pool = SimPool::new(&world, &profile, PoolConfig::for_profile(&profile)).unwrap();
-        let site = Site {
-            world: world.clone(),
-            store: Rc::new(store),
-            platform: Rc::new(pool.clone()),
-            app: Rc::new(app),
-            retries: Retries(0),
-            timing: Timing::default(),
-        };
-        let deployment = (triptych_registry::runtime(runtime).unwrap().deploy)(site);
-        deployment.prepare().await.unwrap();
-        pool.place(&*deployment);
+        });
+        let (pool, deployment) = deploy(runtime, &world, handler).await;
         for n in 0..count {
-            let scope = Scope::new(world.begin_request(n as u64, 0), 0, Life::new());
-            let input = Value::Int(n as i64);
-            let payload = deployment.request(&format!("r{n}"), "", input, &Value::Null);
-            let answer = deployment.answer(pool.invoke(&scope, &name, payload).await);
+            let answer = request(&world, &pool, &*deployment, n as u64).await;
             assert_eq!(answer.outcome, Outcome::Ok, "{runtime}");
         }
         pool.stop_timers();
@@ -195,6 +205,71 @@ fn run(runtime: &'static str, programs: Vec<Vec<Operation>>) -> (Vec<Vec<Value>>
         )
     });
     simulated.expect("no deadlock")
+}
+
+/// Instances that run at the same time on keys that do not exist yet.
+fn race(runtime: &'static str, seed: u64) -> Rows {
+    const INSTANCES: u64 = 24;
+    let options = Options {
+        shuffle: true,
+        ..Options::default()
+    };
+    let simulated = World::simulate(seed, options, move |world| async move {
+        let handler: Handler = Rc::new(|ctx, call| {
+            Box::pin(async move {
+                let n = call.input.as_int().unwrap_or_default();
+                let key = format!("key{}", n % 2);
+                let keep = (n % 2 == 0).then_some(100);
+                let changes = vec![Change::add("n", 1), Change::append_keeping("list", n, keep)];
+                let once = Some(Condition::Absent(Path::attr("first")));
+                ctx.update("rows", &key, None, changes).await?;
+                let claim = vec![Change::set("first", n), Change::add("claims", 1)];
+                ctx.update("rows", &key, once, claim).await?;
+                Ok(Value::Null)
+            })
+        });
+        let (pool, deployment) = deploy(runtime, &world, handler).await;
+        let calls: Vec<_> = (0..INSTANCES)
+            .map(|n| {
+                let (inner, pool) = (world.clone(), pool.clone());
+                let deployment = Rc::clone(&deployment);
+                world.spawn("client", async move {
+                    request(&inner, &pool, &*deployment, n).await.outcome
+                })
+            })
+            .collect();
+        for call in calls {
+            assert_eq!(call.await, Outcome::Ok, "{runtime}");
+        }
+        pool.stop_timers();
+        deployment
+            .dump()
+            .await
+            .unwrap()
+            .tables
+            .remove("rows")
+            .unwrap_or_default()
+    });
+    simulated.expect("no deadlock")
+}
+
+#[test]
+fn concurrent_updates_of_new_documents_are_never_lost() {
+    for runtime in runtimes() {
+        for seed in 0..20 {
+            for (key, row) in race(runtime.name, seed) {
+                let number = |field| row.get(field).and_then(Value::as_int);
+                let told = format!("{} seed {seed} {key}: {row:?}", runtime.name);
+                assert_eq!(
+                    (number("n"), number("claims")),
+                    (Some(12), Some(1)),
+                    "{told}"
+                );
+                let listed = row.get("list").and_then(Value::as_list).map(<[Value]>::len);
+                assert_eq!(listed, Some(12), "{told}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! it, which is what makes counters, joins and lists exactly-once without a transaction.
 
 use std::sync::Arc;
-use triptych_model::{Action, Condition, Map, Name, Operand, Path, Update, Value};
+use triptych_model::{Action, Condition, Map, Name, Operand, Path, Update, Value, name};
 
 /// One change of one field of a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,18 +26,18 @@ pub enum Change {
 impl Change {
     /// Sets a field.
     pub fn set(field: &str, value: impl Into<Value>) -> Self {
-        Change::Set(Name::from(field), value.into())
+        Change::Set(name(field), value.into())
     }
 
     /// Adds to a number.
     pub fn add(field: &str, by: i64) -> Self {
-        Change::Add(Name::from(field), by)
+        Change::Add(name(field), by)
     }
 
     /// Appends to a list without a bound.
     pub fn append(field: &str, value: impl Into<Value>) -> Self {
         Change::Append {
-            field: Name::from(field),
+            field: name(field),
             value: value.into(),
             keep: None,
         }
@@ -46,7 +46,7 @@ impl Change {
     /// Appends to a list, keeping the newest `keep`.
     pub fn append_keeping(field: &str, value: impl Into<Value>, keep: Option<usize>) -> Self {
         Change::Append {
-            field: Name::from(field),
+            field: name(field),
             value: value.into(),
             keep,
         }

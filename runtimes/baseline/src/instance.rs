@@ -26,6 +26,15 @@ const OPTIMISTIC_ATTEMPTS: u32 = 50;
 /// How often a throttled invocation is tried again, as an SDK does.
 const INVOKE_RETRIES: u32 = 4;
 
+/// What became of creating a document.
+enum Created {
+    Yes(Updated),
+    /// Somebody else has created it.
+    Exists,
+    /// The condition does not hold of an empty document.
+    Unwanted,
+}
+
 impl Run {
     pub(crate) fn new(shared: Rc<Shared>, scope: Scope, instance: Name) -> Self {
         let execution = shared.executions.get();
@@ -102,6 +111,7 @@ impl Run {
     ) -> Result<Updated> {
         let condition = condition.unwrap_or(Condition::All(Vec::new()));
         let exists = Condition::Exists(Path::attr(VALUE));
+        let mut existed = false;
         for _ in 0..OPTIMISTIC_ATTEMPTS {
             let (update, guard, sum) = match lower(changes, VALUE) {
                 Some((update, sum)) => (update, None, sum.map(|_| None)),
@@ -148,14 +158,18 @@ impl Run {
                 Err(StoreError::ConditionFailed) => {}
                 Err(error) => return Err(interrupted(error)),
             }
-            if let Some(updated) = self.create(at, &condition, changes).await? {
-                return Ok(updated);
-            }
-            if guard.is_none() {
-                return Ok(Updated {
-                    applied: false,
-                    sum: None,
-                });
+            match self.create(at, &condition, changes).await? {
+                Created::Yes(updated) => return Ok(updated),
+                // The document came into being after the first attempt, so that attempt has to be
+                // made again; once it is known to exist, a miss means that the condition is false.
+                Created::Exists if guard.is_some() || !existed => existed = true,
+                Created::Exists | Created::Unwanted if guard.is_none() => {
+                    return Ok(Updated {
+                        applied: false,
+                        sum: None,
+                    });
+                }
+                Created::Exists | Created::Unwanted => {}
             }
         }
         Err(Error::Interrupted(
@@ -163,16 +177,15 @@ impl Run {
         ))
     }
 
-    /// Creates the document if it is missing and the condition holds of an empty one. None if the
-    /// update has to look at the existing document.
+    /// Creates the document if it is missing and the condition holds of an empty one.
     async fn create(
         &self,
         at: (&Name, &Name),
         condition: &Condition,
         changes: &[Change],
-    ) -> Result<Option<Updated>> {
+    ) -> Result<Created> {
         if !triptych_store::holds(condition, &Item::new()) {
-            return Ok(None);
+            return Ok(Created::Unwanted);
         }
         let mut document = Map::new();
         let sum = apply(&mut document, changes);
@@ -185,8 +198,8 @@ impl Run {
             .put("baseline.create", at, update, Some(absent), Return::None)
             .await
         {
-            Ok(_) => Ok(Some(Updated { applied: true, sum })),
-            Err(StoreError::ConditionFailed) => Ok(None),
+            Ok(_) => Ok(Created::Yes(Updated { applied: true, sum })),
+            Err(StoreError::ConditionFailed) => Ok(Created::Exists),
             Err(error) => Err(interrupted(error)),
         }
     }

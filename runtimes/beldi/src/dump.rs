@@ -10,7 +10,7 @@ use crate::{Shared, log};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use triptych_api::{Error, Result};
-use triptych_model::{Item, Name, Path, State, Value};
+use triptych_model::{Condition, Item, Name, Path, State, Value};
 use triptych_store::{Key, Request, Response, StoreError, patient};
 
 /// The rows of one key, by row id.
@@ -24,7 +24,7 @@ impl Run {
         let mut lists: BTreeMap<Name, Rows> = BTreeMap::new();
         let mut start = None;
         loop {
-            let request = scan(table, Some(projection.clone()), start.take());
+            let request = scan(table, None, Some(projection.clone()), start.take());
             let response = self
                 .store("beldi.scan", request)
                 .await
@@ -59,11 +59,16 @@ impl Run {
     }
 }
 
-fn scan(table: &Name, projection: Option<Vec<Path>>, start: Option<Item>) -> Request {
+fn scan(
+    table: &Name,
+    filter: Option<Condition>,
+    projection: Option<Vec<Path>>,
+    start: Option<Item>,
+) -> Request {
     let table = table.clone();
     Request::Scan {
         table,
-        filter: None,
+        filter,
         projection,
         consistent: true,
         limit: None,
@@ -88,12 +93,16 @@ fn tail(rows: &Rows) -> Option<Item> {
     Some(item.clone())
 }
 
-async fn scan_all(shared: &Shared, table: &Name) -> std::result::Result<Vec<Item>, StoreError> {
+async fn scan_all(
+    shared: &Shared,
+    table: &Name,
+    filter: Option<Condition>,
+) -> std::result::Result<Vec<Item>, StoreError> {
     let scope = shared.world.background_scope();
     let mut all = Vec::new();
     let mut start = None;
     loop {
-        let request = scan(table, None, start.take());
+        let request = scan(table, filter.clone(), None, start.take());
         let store = Rc::clone(&shared.store);
         match patient(shared.world.clone(), store, scope.clone(), request).await? {
             Response::Page { items, next } => {
@@ -141,7 +150,7 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
     for function in &shared.app.functions {
         for table in &function.tables {
             let mut lists = BTreeMap::new();
-            collect(&mut lists, scan_all(shared, table).await?);
+            collect(&mut lists, scan_all(shared, table, None).await?);
             let mut values = BTreeMap::new();
             for (key, rows) in lists {
                 audit(table, &key, &rows, &mut state.corrupt);
@@ -151,13 +160,13 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
             }
             state.tables.insert(table.clone(), values);
         }
-        for intent in scan_all(shared, &intent_table(&function.name)).await? {
-            if intent.get(DONE) != Some(&Value::Bool(true)) {
-                let id = text(&intent, INSTANCE).unwrap_or_default();
-                state
-                    .pending
-                    .push(format!("instance {id} of {} is not done", function.name));
-            }
+        let done = Condition::equals(Path::attr(DONE), true);
+        let unfinished = Some(Condition::Not(Box::new(done)));
+        for intent in scan_all(shared, &intent_table(&function.name), unfinished).await? {
+            let id = text(&intent, INSTANCE).unwrap_or_default();
+            state
+                .pending
+                .push(format!("instance {id} of {} is not done", function.name));
         }
     }
     Ok(state)

@@ -21,5 +21,5 @@ pub use random::{Random, mix, mix_str};
 pub use serde_value::{ValueError, from_value, to_value};
 pub use state::State;
 pub use tree::{Action, Comparison, Condition, Operand, Path, Segment, Update};
-pub use value::{Item, Map, Name, Value, item_size};
+pub use value::{Item, Map, Name, Value, item_size, name};
 pub use verdict::{Coverage, Finding, Guarantee, GuaranteeVerdict, RuleReport, Status, Verdict};

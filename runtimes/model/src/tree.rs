@@ -22,7 +22,7 @@ pub struct Path(Vec<Segment>);
 impl Path {
     /// The path of a top-level attribute. The name is taken as it is: a dot in it is no separator.
     pub fn attr(name: impl AsRef<str>) -> Self {
-        Path(vec![Segment::Field(Arc::from(name.as_ref()))])
+        Path(vec![Segment::Field(crate::name(name.as_ref()))])
     }
 
     /// This path, one field deeper.
@@ -138,7 +138,7 @@ impl Path {
     /// This path, as seen from an item that keeps the document under the attribute `root`.
     #[must_use]
     pub fn under(&self, root: &str) -> Self {
-        let mut segments = vec![Segment::Field(Arc::from(root))];
+        let mut segments = vec![Segment::Field(crate::name(root))];
         segments.extend(self.0.iter().cloned());
         Path(segments)
     }

@@ -1,8 +1,9 @@
 //! Values as DynamoDB knows them, cheap to clone: strings, lists and maps are shared and copied
 //! only when a shared one is changed.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The name of an attribute, a table or a function.
@@ -34,6 +35,28 @@ pub enum Value {
     Map(Arc<Map>),
 }
 
+thread_local! {
+    static NAMES: RefCell<BTreeSet<Name>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// How many names are shared; an app has a few hundred.
+const SHARED_NAMES: usize = 4_096;
+
+/// The name of an attribute or field. Names are few and stand in every item, so equal ones share
+/// their memory (up to a bound, should somebody make names out of data).
+pub fn name(text: &str) -> Name {
+    NAMES.with_borrow_mut(|names| match names.get(text) {
+        Some(name) => name.clone(),
+        None => {
+            let name = Name::from(text);
+            if names.len() < SHARED_NAMES {
+                names.insert(name.clone());
+            }
+            name
+        }
+    })
+}
+
 impl Value {
     /// A string value.
     pub fn str(text: impl AsRef<str>) -> Self {
@@ -50,7 +73,7 @@ impl Value {
         Value::Map(Arc::new(
             pairs
                 .into_iter()
-                .map(|(name, value)| (Arc::from(name.as_ref()), value))
+                .map(|(name, value)| (self::name(name.as_ref()), value))
                 .collect(),
         ))
     }

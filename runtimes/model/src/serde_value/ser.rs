@@ -291,7 +291,7 @@ fn not_an_i64(number: impl std::fmt::Display) -> ValueError {
 
 fn externally_tagged(variant: Option<&'static str>, value: Value) -> Value {
     match variant {
-        Some(variant) => Value::from(Map::from([(Arc::from(variant), value)])),
+        Some(variant) => Value::from(Map::from([(crate::name(variant), value)])),
         None => value,
     }
 }
@@ -432,7 +432,7 @@ impl ser::SerializeStruct for MapBuilder {
     type Error = ValueError;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, k: &'static str, v: &T) -> Result<()> {
-        self.insert(Arc::from(k), v)
+        self.insert(crate::name(k), v)
     }
 
     fn end(self) -> Result<Value> {
@@ -445,7 +445,7 @@ impl ser::SerializeStructVariant for MapBuilder {
     type Error = ValueError;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, k: &'static str, v: &T) -> Result<()> {
-        self.insert(Arc::from(k), v)
+        self.insert(crate::name(k), v)
     }
 
     fn end(self) -> Result<Value> {
