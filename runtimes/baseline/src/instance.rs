@@ -26,15 +26,6 @@ const OPTIMISTIC_ATTEMPTS: u32 = 50;
 /// How often a throttled invocation is tried again, as an SDK does.
 const INVOKE_RETRIES: u32 = 4;
 
-/// What became of creating a document.
-enum Created {
-    Yes(Updated),
-    /// Somebody else has created it.
-    Exists,
-    /// The condition does not hold of an empty document.
-    Unwanted,
-}
-
 impl Run {
     pub(crate) fn new(shared: Rc<Shared>, scope: Scope, instance: Name) -> Self {
         let execution = shared.executions.get();
@@ -111,7 +102,6 @@ impl Run {
     ) -> Result<Updated> {
         let condition = condition.unwrap_or(Condition::All(Vec::new()));
         let exists = Condition::Exists(Path::attr(VALUE));
-        let mut existed = false;
         for _ in 0..OPTIMISTIC_ATTEMPTS {
             let (update, guard, sum) = match lower(changes, VALUE) {
                 Some((update, sum)) => (update, None, sum.map(|_| None)),
@@ -120,12 +110,6 @@ impl Run {
                         Some(Value::Map(map)) => (*map).clone(),
                         _ => Map::new(),
                     };
-                    if !triptych_store::holds(&condition, &old) {
-                        return Ok(Updated {
-                            applied: false,
-                            sum: None,
-                        });
-                    }
                     let (update, guard, sum) = lower_optimistic(changes, &old, VALUE);
                     (update, Some(guard), sum.map(Some))
                 }
@@ -158,48 +142,46 @@ impl Run {
                 Err(StoreError::ConditionFailed) => {}
                 Err(error) => return Err(interrupted(error)),
             }
-            match self.create(at, &condition, changes).await? {
-                Created::Yes(updated) => return Ok(updated),
-                // The document came into being after the first attempt, so that attempt has to be
-                // made again; once it is known to exist, a miss means that the condition is false.
-                Created::Exists if guard.is_some() || !existed => existed = true,
-                Created::Exists | Created::Unwanted if guard.is_none() => {
-                    return Ok(Updated {
-                        applied: false,
-                        sum: None,
-                    });
-                }
-                Created::Exists | Created::Unwanted => {}
+            // Either the document is missing, or the condition is false of it, or (with a guard) it
+            // has changed since it was read.
+            let trivial = matches!(&condition, Condition::All(all) if all.is_empty());
+            let document = if trivial {
+                None
+            } else {
+                self.get(at.0, at.1).await?
+            };
+            let empty = Map::new();
+            let seen = document.as_ref().and_then(Value::as_map).unwrap_or(&empty);
+            if !triptych_store::holds(&condition, seen) {
+                return Ok(Updated {
+                    applied: false,
+                    sum: None,
+                });
+            }
+            if document.is_none()
+                && let Some(updated) = self.create(at, changes).await?
+            {
+                return Ok(updated);
             }
         }
         Err(Error::Interrupted(
-            "a bounded list changed too often".to_owned(),
+            "a document changed too often".to_owned(),
         ))
     }
 
-    /// Creates the document if it is missing and the condition holds of an empty one.
-    async fn create(
-        &self,
-        at: (&Name, &Name),
-        condition: &Condition,
-        changes: &[Change],
-    ) -> Result<Created> {
-        if !triptych_store::holds(condition, &Item::new()) {
-            return Ok(Created::Unwanted);
-        }
+    /// Creates the document, unless it exists by now.
+    async fn create(&self, at: (&Name, &Name), changes: &[Change]) -> Result<Option<Updated>> {
         let mut document = Map::new();
         let sum = apply(&mut document, changes);
-        let update = vec![Action::Set(
-            Path::attr(VALUE),
-            Operand::Value(Value::from(document)),
-        )];
+        let document = Operand::Value(Value::from(document));
+        let update = vec![Action::Set(Path::attr(VALUE), document)];
         let absent = Condition::Absent(Path::attr(KEY));
         match self
             .put("baseline.create", at, update, Some(absent), Return::None)
             .await
         {
-            Ok(_) => Ok(Created::Yes(Updated { applied: true, sum })),
-            Err(StoreError::ConditionFailed) => Ok(Created::Exists),
+            Ok(_) => Ok(Some(Updated { applied: true, sum })),
+            Err(StoreError::ConditionFailed) => Ok(None),
             Err(error) => Err(interrupted(error)),
         }
     }
