@@ -2,7 +2,7 @@
 
 use crate::frontend::first_error;
 use crate::movies::{ReadCastInfo, ReadMovieInfo, ReadPlot, WriteCastInfo, WriteMovieInfo};
-use crate::reviews::{ReadMovieReviews, Review};
+use crate::reviews::ReadMovieReviews;
 use serde::{Deserialize, Serialize};
 use triptych_api::{Call, Ctx, Error, Function, Op, Result, Value, join};
 
@@ -24,8 +24,8 @@ pub struct ReadPage {
 pub struct MoviePage {
     /// What is known of the movie.
     pub movie_info: WriteMovieInfo,
-    /// The window of its reviews, newest first.
-    pub reviews: Vec<Review>,
+    /// The window of its reviews, newest first, as they are stored.
+    pub reviews: Vec<Value>,
     /// Reviews that are listed in the window but not stored.
     pub missing: Vec<String>,
     /// How many reviews the movie's list has.

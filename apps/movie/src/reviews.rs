@@ -6,7 +6,7 @@
 
 use crate::{Compat, Config};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Change, Ctx, Function, Op, Result, Value};
+use triptych_api::{Call, Change, Ctx, Error, Function, Op, Result, Value};
 
 /// A review, and the row of the table `ReviewStorage`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,8 +52,8 @@ pub struct ReadReviews {
 /// Bodies of reviews, and which have none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bodies {
-    /// Those that are stored.
-    pub reviews: Vec<Review>,
+    /// Those that are stored, as they are stored: readers pass them on and do not look into them.
+    pub reviews: Vec<Value>,
     /// The ids of those that are not.
     pub missing: Vec<String>,
 }
@@ -183,8 +183,8 @@ impl Op for ReadMovieReviews {
 /// A window of a list, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Window {
-    /// The reviews in it.
-    pub reviews: Vec<Review>,
+    /// The reviews in it (each a [`Review`]), as they are stored.
+    pub reviews: Vec<Value>,
     /// Those that are listed in it but not stored.
     pub missing: Vec<String>,
     /// How many reviews the whole list has.
@@ -304,15 +304,24 @@ async fn read_window(
     start: usize,
     stop: usize,
 ) -> Result<Window> {
-    let row: ListRow = ctx.read(table, key).await?.unwrap_or_default();
-    let mut entries = row.reviews;
+    // Lists grow long and only a window is wanted, so the elements are looked at where they are.
+    let row: Option<Value> = ctx.read(table, key).await?;
+    let list = row
+        .as_ref()
+        .and_then(|row| row.get("reviews")?.as_list())
+        .unwrap_or_default();
+    let mut entries: Vec<(i64, &str)> = Vec::with_capacity(list.len());
+    for entry in list {
+        let stamp = entry.get("timestamp").and_then(Value::as_int);
+        match (stamp, entry.get("reviewId").and_then(Value::as_str)) {
+            (Some(stamp), Some(id)) => entries.push((stamp, id)),
+            _ => return Err(Error::Bug(format!("{table}[{key}] lists {entry:?}"))),
+        }
+    }
     let total = entries.len();
-    entries.sort_by(|a, b| (b.timestamp, &b.review_id).cmp(&(a.timestamp, &a.review_id)));
-    let wanted = entries
-        .into_iter()
-        .skip(start)
-        .take(stop.saturating_sub(start));
-    let review_ids = wanted.map(|entry| entry.review_id).collect();
+    entries.sort_by(|a, b| b.cmp(a));
+    let wanted = entries.iter().skip(start).take(stop.saturating_sub(start));
+    let review_ids = wanted.map(|(_, id)| (*id).to_owned()).collect();
     let Bodies { reviews, missing } = ctx.call(ReadReviews { review_ids }).await?;
     Ok(Window {
         reviews,
