@@ -36,8 +36,11 @@ pub(crate) const OP: &str = "OP";
 pub(crate) const INPUT: &str = "INPUT";
 /// Where the result has to be deposited: function, instance and step of the caller.
 pub(crate) const CALLER: &str = "CALLER";
-/// When the instance was last started, milliseconds since 1970.
+/// When the instance was recorded or last started again, milliseconds since 1970. It is the range
+/// attribute of the index, so changing it costs two writes more.
 pub(crate) const STARTED: &str = "ST";
+/// When an event last launched the instance. Not indexed.
+pub(crate) const LAUNCHED: &str = "LT";
 /// When the instance was done.
 pub(crate) const FINISHED: &str = "TS";
 /// Present only while the instance is not done: makes the index of unfinished intents sparse.
@@ -46,8 +49,9 @@ pub(crate) const PENDING: &str = "PENDING";
 pub(crate) const TRACE: &str = "TRACE";
 /// The index of unfinished intents by start time.
 pub(crate) const PENDING_INDEX: &str = "pending";
-/// Unfinished intents are spread over this many index partitions, or one would be a hot spot.
-pub(crate) const PENDING_SHARDS: u64 = 4;
+/// Unfinished intents are spread over this many hash values of the index: with few of them, two fall
+/// into one partition, and that partition is the first thing to saturate.
+pub(crate) const PENDING_SHARDS: u64 = 16;
 
 /// The log table of a function: read log and invoke log in one.
 pub(crate) fn log_table(function: &str) -> Name {

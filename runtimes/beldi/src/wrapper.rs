@@ -7,7 +7,7 @@
 use crate::envelope::{self, Caller};
 use crate::log::{Run, interrupted};
 use crate::names::{
-    CALLEE, CALLER, DONE, FINISHED, INPUT, INSTANCE, OP, PENDING, RETURN, STARTED, TRACE,
+    CALLEE, CALLER, DONE, FINISHED, INPUT, INSTANCE, LAUNCHED, OP, PENDING, RETURN, STARTED, TRACE,
     intent_table, log_table, shard,
 };
 use crate::{Bug, Shared, collector};
@@ -236,7 +236,7 @@ async fn admit_start(run: &Run) -> Result<Admission> {
     let request = Request::Update {
         table: intent_table(&run.function),
         key: Key::hash(run.instance.clone()),
-        update: vec![set(STARTED, Value::Int(run.shared.world.unix_ms()))],
+        update: vec![set(LAUNCHED, Value::Int(run.shared.world.unix_ms()))],
         condition: Some(unfinished),
         returns: Return::AllNew,
     };
