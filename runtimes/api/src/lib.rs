@@ -19,7 +19,7 @@ pub use ctx::{Ctx, Retries};
 pub use error::{Error, Result};
 pub use futures_util::{future::LocalBoxFuture, join};
 pub use instance::{Declares, Fresh, Instance, Isolation, Step, TxEnd};
-pub use reply::{decode_reply, encode_reply};
+pub use reply::{client_view, decode_reply, encode_reply};
 pub use triptych_model as model;
 pub use triptych_model::{
     Condition, Coverage, Finding, Guarantee, Name, Path, RuleReport, State, Value,

@@ -2,7 +2,7 @@
 //! never mistaken for a failure.
 
 use crate::{Error, Result};
-use triptych_model::Value;
+use triptych_model::{Outcome, Value};
 
 /// The answer as a document, or the reason why there is none.
 ///
@@ -31,6 +31,17 @@ pub fn decode_reply(reply: &Value) -> Result<Value> {
         Err(Error::Aborted(reason(why)))
     } else {
         Err(Error::Bug(format!("not an answer: {reply:?}")))
+    }
+}
+
+/// What a client makes of an entry function's answer: how the request ended, and the output if it
+/// ended well.
+pub fn client_view(reply: &Value) -> (Outcome, Value) {
+    match decode_reply(reply) {
+        Ok(output) => (Outcome::Ok, output),
+        Err(Error::Rejected(reason)) => (Outcome::Rejected(reason), Value::Null),
+        Err(Error::Aborted(reason)) => (Outcome::Aborted(reason), Value::Null),
+        Err(error) => (Outcome::Indeterminate(error.to_string()), Value::Null),
     }
 }
 

@@ -13,12 +13,11 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::{
-    App, Ctx, Declares, Error, Isolation, Name, Retries, State, Value, decode_reply, encode_reply,
+    App, Ctx, Declares, Isolation, Name, Retries, State, Value, client_view, encode_reply,
 };
 use triptych_faas::{
     Answer, Deployment, Execution, Handler, InvokeError, Payload, Platform, Timer,
 };
-use triptych_model::Outcome;
 use triptych_store::{Request, Response, Store, StoreError, TableSchema, patient};
 use triptych_world::World;
 
@@ -147,7 +146,15 @@ impl Deployment for Baseline {
     }
 
     fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer {
-        answer(reply)
+        let (outcome, output) = match reply {
+            Ok(payload) => client_view(&payload.body),
+            Err(error) => (error.outcome(), Value::Null),
+        };
+        Answer {
+            outcome,
+            output,
+            session: Value::Null,
+        }
     }
 
     fn pending(&self) -> LocalBoxFuture<'static, Result<u64, String>> {
@@ -204,24 +211,5 @@ async fn scan(shared: &Shared, table: &Name) -> Result<BTreeMap<Name, Value>, St
         if start.is_none() {
             return Ok(rows);
         }
-    }
-}
-
-/// What a client makes of a reply. Shared by every runtime whose replies are plain answers.
-pub fn answer(reply: Result<Payload, InvokeError>) -> Answer {
-    let (outcome, output) = match reply {
-        Ok(payload) => match decode_reply(&payload.body) {
-            Ok(output) => (Outcome::Ok, output),
-            Err(Error::Rejected(reason)) => (Outcome::Rejected(reason), Value::Null),
-            Err(Error::Aborted(reason)) => (Outcome::Aborted(reason), Value::Null),
-            Err(error) => (Outcome::Indeterminate(error.to_string()), Value::Null),
-        },
-        Err(error) if error.surely_no_effect() => (Outcome::Failed(error.to_string()), Value::Null),
-        Err(error) => (Outcome::Indeterminate(error.to_string()), Value::Null),
-    };
-    Answer {
-        outcome,
-        output,
-        session: Value::Null,
     }
 }

@@ -24,9 +24,8 @@ mod wrapper;
 
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
-use triptych_api::{App, Declares, Error, Isolation, Name, Retries, State, Value, decode_reply};
+use triptych_api::{App, Declares, Isolation, Name, Retries, State, Value, client_view};
 use triptych_faas::{Answer, Deployment, Handler, InvokeError, Payload, Platform, Timer};
-use triptych_model::Outcome;
 use triptych_store::Store;
 use triptych_world::{Nanos, World};
 
@@ -169,16 +168,8 @@ impl Deployment for Beldi {
 
     fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer {
         let (outcome, output) = match reply {
-            Ok(payload) => match decode_reply(&payload.body) {
-                Ok(output) => (Outcome::Ok, output),
-                Err(Error::Rejected(reason)) => (Outcome::Rejected(reason), Value::Null),
-                Err(Error::Aborted(reason)) => (Outcome::Aborted(reason), Value::Null),
-                Err(error) => (Outcome::Indeterminate(error.to_string()), Value::Null),
-            },
-            Err(error) if error.surely_no_effect() => {
-                (Outcome::Failed(error.to_string()), Value::Null)
-            }
-            Err(error) => (Outcome::Indeterminate(error.to_string()), Value::Null),
+            Ok(payload) => client_view(&payload.body),
+            Err(error) => (error.outcome(), Value::Null),
         };
         Answer {
             outcome,

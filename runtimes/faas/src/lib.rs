@@ -19,7 +19,7 @@ pub use pool::{SimPool, timer_payload};
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
 use thiserror::Error;
-use triptych_model::{Name, Value};
+use triptych_model::{Name, Outcome, Value};
 use triptych_world::{Scope, Trace};
 
 /// What is sent to a function, or comes back from it.
@@ -78,6 +78,14 @@ impl InvokeError {
                 | InvokeError::PayloadTooLarge { .. }
                 | InvokeError::NoSuchFunction(_)
         )
+    }
+
+    /// What a client makes of it.
+    pub fn outcome(&self) -> Outcome {
+        match self.surely_no_effect() {
+            true => Outcome::Failed(self.to_string()),
+            false => Outcome::Indeterminate(self.to_string()),
+        }
     }
 }
 
