@@ -1,20 +1,19 @@
 //! Profiles, request generators and data sets.
 //!
 //! A [`Profile`] is a named workload on an app: its formulation, its mix of requests, its data set.
-//! A [`Generator`] makes the n-th request of a run as a pure function of (profile, data set, seed,
-//! n), so that every runtime gets the same requests in the same order, however many cores run.
+//! A [`Generator`] makes the n-th request of a run as a pure function of (profile, seed, n), so that
+//! every runtime gets the same requests in the same order, however many cores run.
 //!
-//! A newcomer can start with [`profiles`], which lists what there is, then read [`Dataset`] and
-//! [`Generator::request`]. Functions and entry points are named by their text here, because
-//! workloads know no app: what reaches the app is plain data, as from any client.
+//! A newcomer can start with [`profiles`], which lists what there is, then read
+//! [`Generator::request`]. Each app has a module of its own, with its profiles, its data set and its
+//! requests. Functions and entry points are named by their text here, because workloads know no app:
+//! what reaches the app is plain data, as from any client.
 
-mod dataset;
 mod generator;
-mod invent;
+pub mod movie;
 mod profile;
 mod zipf;
 
-pub use dataset::{Cast, Dataset, DatasetError, Movie, User};
 pub use generator::Generator;
 pub use profile::{Profile, SettingError, UnknownProfile, find, profiles};
 
@@ -29,6 +28,17 @@ pub struct Load {
     pub op: String,
     /// Its input.
     pub input: Value,
+}
+
+impl Load {
+    /// A loading request.
+    pub fn new(function: &str, op: &str, input: Value) -> Self {
+        Load {
+            function: function.to_owned(),
+            op: op.to_owned(),
+            input,
+        }
+    }
 }
 
 /// A request of the measured load.

@@ -1,11 +1,8 @@
 //! The named workloads.
 //!
-//! What the keys of a movie profile mean: `formulation`, `keep`, `compat` and `ack` are the app's;
-//! `popularity` (`zipf` or `uniform`) says which movies requests are about, `sessions` how many
-//! logical clients there are, `movies` and `users` the size of the invented data set, `rejects` the
-//! share of composes that name an unknown title or user.
+//! What a profile's settings mean is its app's affair; see the module of the app. Common to all:
+//! `sessions`, how many logical clients there are.
 
-use crate::{Dataset, Load};
 use std::collections::BTreeMap;
 
 /// A named workload on an app.
@@ -62,64 +59,52 @@ pub enum SettingError {
     },
 }
 
-/// Every key that a movie profile may set.
-const KEYS: [&str; 9] = [
-    "ack",
-    "compat",
-    "formulation",
-    "keep",
-    "movies",
-    "popularity",
-    "rejects",
-    "sessions",
-    "users",
-];
-
 /// All named workloads.
 pub fn profiles() -> Vec<Profile> {
-    let movie = |name: &str, about: &str, own: &[(&str, &str)]| {
-        let common = [
-            ("movies", "1000"),
-            ("users", "1000"),
-            ("sessions", "100"),
-            ("popularity", "zipf"),
-            ("rejects", "0.005"),
-            ("compat", "none"),
-        ];
-        let pairs = common
-            .iter()
-            .chain(own)
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    FAMILIES
+        .iter()
+        .flat_map(|family| (family.profiles)())
+        .collect()
+}
+
+/// What the profiles of one app have in common.
+pub(crate) struct Family {
+    /// The app.
+    pub(crate) app: &'static str,
+    /// Every key that its profiles may set.
+    pub(crate) keys: &'static [&'static str],
+    /// Its profiles.
+    pub(crate) profiles: fn() -> Vec<Profile>,
+    /// Checks the values of the generator's keys. The app's own are checked where it is built.
+    pub(crate) check: fn(&Profile) -> Result<(), SettingError>,
+    /// Overrides that make the data set so small that requests meet on the same keys: what many
+    /// short runs with different seeds use.
+    pub(crate) small: &'static [(&'static str, &'static str)],
+}
+
+/// One entry an app.
+const FAMILIES: [Family; 1] = [crate::movie::FAMILY];
+
+impl Family {
+    /// A profile of this family: settings common to the app, then its own.
+    pub(crate) fn profile(
+        &self,
+        name: &str,
+        about: &str,
+        common: &[(&str, &str)],
+        own: &[(&str, &str)],
+    ) -> Profile {
+        let settings = common.iter().chain(own);
         Profile {
             name: name.to_owned(),
-            app: "movie".to_owned(),
+            app: self.app.to_owned(),
             about: about.to_owned(),
-            settings: pairs.collect(),
+            settings: settings
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
             retries: 10,
         }
-    };
-    vec![
-        movie(
-            "full-movie",
-            "mixed reads and composes of movie reviews, the front function awaits its parts",
-            &[("formulation", "orch")],
-        ),
-        movie(
-            "full-movie-choreo",
-            "the same requests, a review's parts join without anybody awaiting them",
-            &[("formulation", "choreo")],
-        ),
-        movie(
-            "compat-beldi-movie",
-            "composes only, with the work and the defects of the port published with Beldi",
-            &[
-                ("formulation", "choreo"),
-                ("compat", "beldi"),
-                ("popularity", "uniform"),
-                ("rejects", "0"),
-            ],
-        ),
-    ]
+    }
 }
 
 /// The profile of this name.
@@ -144,6 +129,10 @@ pub fn find(name: &str) -> Result<Profile, UnknownProfile> {
 }
 
 impl Profile {
+    fn family(&self) -> Option<&'static Family> {
+        FAMILIES.iter().find(|family| family.app == self.app)
+    }
+
     /// This profile with some settings overridden.
     ///
     /// # Errors
@@ -153,27 +142,31 @@ impl Profile {
         mut self,
         overrides: BTreeMap<String, String>,
     ) -> Result<Self, SettingError> {
-        if let Some(key) = overrides.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let Some(family) = self.family() else {
+            return Ok(self);
+        };
+        if let Some(key) = overrides
+            .keys()
+            .find(|key| !family.keys.contains(&key.as_str()))
+        {
             return Err(SettingError::UnknownKey {
                 profile: self.name,
                 key: key.clone(),
-                allowed: KEYS.map(str::to_owned).to_vec(),
+                allowed: family.keys.iter().map(|key| (*key).to_owned()).collect(),
             });
         }
         self.settings.extend(overrides);
-        for key in ["movies", "users", "sessions"] {
-            self.count(key)?;
-        }
-        self.uniform()?;
-        self.rejects()?;
+        (family.check)(&self)?;
         Ok(self)
     }
 
-    /// The requests that fill the app with the data set, to be sent before the measured load. All
-    /// are independent of each other, except that of two movies with one title the later one must
-    /// be registered later.
-    pub fn loads(&self, dataset: &Dataset) -> Vec<Load> {
-        dataset.loads()
+    /// The overrides that make its data set so small that requests meet on the same keys.
+    pub fn small(&self) -> BTreeMap<String, String> {
+        let small = self.family().map_or(&[][..], |family| family.small);
+        small
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     /// A number from 1.
@@ -182,32 +175,19 @@ impl Profile {
         number.ok_or_else(|| self.bad(key, "a whole number from 1"))
     }
 
-    /// Whether all movies are equally popular.
-    pub(crate) fn uniform(&self) -> Result<bool, SettingError> {
-        match self.setting("popularity") {
-            "zipf" => Ok(false),
-            "uniform" => Ok(true),
-            _ => Err(self.bad("popularity", "zipf, uniform")),
-        }
-    }
-
-    /// The share of composes to be refused.
-    pub(crate) fn rejects(&self) -> Result<f64, SettingError> {
-        let share = self.setting("rejects").parse().ok();
+    /// A share from 0 to 1.
+    pub(crate) fn share(&self, key: &str) -> Result<f64, SettingError> {
+        let share = self.setting(key).parse().ok();
         let share = share.filter(|share| (0.0..=1.0).contains(share));
-        share.ok_or_else(|| self.bad("rejects", "a share from 0 to 1"))
+        share.ok_or_else(|| self.bad(key, "a share from 0 to 1"))
     }
 
-    /// Whether only what the published port was measured with is asked.
-    pub(crate) fn compose_only(&self) -> bool {
-        self.setting("compat") == "beldi"
-    }
-
-    fn setting(&self, key: &str) -> &str {
+    /// The value of a setting; empty if it is not set.
+    pub(crate) fn setting(&self, key: &str) -> &str {
         self.settings.get(key).map_or("", String::as_str)
     }
 
-    fn bad(&self, key: &str, allowed: &'static str) -> SettingError {
+    pub(crate) fn bad(&self, key: &str, allowed: &'static str) -> SettingError {
         SettingError::BadValue {
             profile: self.name.clone(),
             key: key.to_owned(),

@@ -23,7 +23,7 @@ use triptych_faas::{Answer, Deployment, Handler, InvokeError, Payload, Platform}
 use triptych_model::{Name, Outcome, State as Stored, Value};
 use triptych_registry::{Site, Timing};
 use triptych_store::{Request, Response as StoreResponse, Store, StoreError, TableSchema, Tables};
-use triptych_workloads::{Dataset, Generator, Load, Profile};
+use triptych_workloads::{Generator, Load, Profile};
 use triptych_world::{Life, Options, Scope, World};
 
 /// A store without latency.
@@ -315,9 +315,8 @@ fn smoke(runtime: &'static str) {
     let profile = profile
         .with_settings(BTreeMap::from(small))
         .expect("it has these settings");
-    let dataset = Dataset::of(&profile).expect("it has a size");
-    let generator = Generator::new(&profile, &dataset, 1).expect("requests can be made");
-    let loads = profile.loads(&dataset);
+    let generator = Generator::new(&profile, 1).expect("requests can be made");
+    let loads = generator.loads();
 
     let (sender, asks) = mpsc::unbounded_channel();
     let app = std::thread::spawn(move || serve_app(runtime, &profile, loads, asks));

@@ -27,7 +27,7 @@ use triptych_model::{OpRecord, Outcome, State, Verdict, Work};
 use triptych_registry::Site;
 use triptych_results::{Environment, Manifest, PriceSheet, RunData};
 use triptych_store::{SimStore, StoreConfig};
-use triptych_workloads::{Dataset, Generator, Profile};
+use triptych_workloads::{Generator, Profile};
 use triptych_world::fault::Faults;
 use triptych_world::latency::{self, ProfileError};
 use triptych_world::{Deadlock, Options, World};
@@ -149,7 +149,6 @@ struct Plan {
     campaign: Campaign,
     profile: Profile,
     app: App,
-    dataset: Dataset,
     generator: Generator,
     latency: latency::Profile,
     pool: PoolConfig,
@@ -268,8 +267,7 @@ fn plan(
 ) -> Result<Plan, RunError> {
     let config = |error: String| RunError::Config(error);
     let profile = campaign.profile(&cell.profile).map_err(config)?;
-    let dataset = Dataset::of(&profile).map_err(|error| config(error.to_string()))?;
-    let generator = Generator::new(&profile, &dataset, cell.seed).map_err(config)?;
+    let generator = Generator::new(&profile, cell.seed).map_err(config)?;
     let mut latency = latency::Profile::shipped(&campaign.platform.latency)?;
     if let Some(hop) = campaign.platform.hop_ms {
         latency.set_median("faas.sync_invoke", hop)?;
@@ -306,7 +304,6 @@ fn plan(
         campaign: campaign.clone(),
         profile,
         app: subject.app,
-        dataset,
         generator,
         latency,
         pool,
@@ -347,7 +344,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         .map_err(RunError::Prepare)?;
     system.pool.place(&*system.deployment);
 
-    let loads = plan.profile.loads(&plan.dataset);
+    let loads = plan.generator.loads();
     let drain = plan.campaign.timing.drain.0;
     system.load(loads).await?;
     if let Some(stuck) = system.quiet(&RefCell::default(), drain).await? {

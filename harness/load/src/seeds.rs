@@ -79,11 +79,16 @@ impl Batch {
             duplicate_rate,
             ..
         } = self;
+        let small = triptych_workloads::find(profile).map(|profile| profile.small());
+        let small = small.unwrap_or_default().into_iter();
+        let settings: String = small
+            .map(|(key, value)| format!("{key} = {value:?}\n"))
+            .collect();
         let text = format!(
             "name = \"check\"\nruntimes = [{runtime:?}]\nprofiles = [{profile:?}]\nrates = [40]\n\
              duration = \"3s\"\nwarmup = \"0s\"\n[platform]\nshuffle = true\n\
              [faults]\ncrash_rate = {crash_rate:?}\nduplicate_rate = {duplicate_rate:?}\n\
-             [settings]\nmovies = 10\nusers = 10\nsessions = 10\n"
+             [settings]\n{settings}"
         );
         Campaign::parse("check", &text).map_err(|mistakes| {
             let told = mistakes.mistakes.iter().map(|mistake| {

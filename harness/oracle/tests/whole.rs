@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use triptych_api::{Declares, Guarantee, Isolation};
 use triptych_model::{Status, Verdict};
 use triptych_oracle::{Floors, judge, merge};
-use triptych_workloads::{Dataset, Generator, find};
+use triptych_workloads::{Generator, find};
 
 const PROMISES: Declares = Declares {
     exactly_once: true,
@@ -34,14 +34,13 @@ fn judged(profile: &str, count: u64, seed: u64, bug: Option<Bug>) -> (Run, Verdi
         .expect("exists")
         .with_settings(size)
         .expect("are known");
-    let dataset = Dataset::of(&profile).expect("has a size");
-    let generator = Generator::new(&profile, &dataset, seed).expect("fits");
+    let generator = Generator::new(&profile, seed).expect("fits");
     let app = triptych_movie::app(&profile.settings).expect("the settings are known");
     // The generator names functions and entry points by text; the app must know them.
     for kind in generator.kinds() {
         assert!(app.kinds.iter().any(|known| known.name == kind), "{kind}");
     }
-    let loads = profile.loads(&dataset).into_iter().map(|load| Request {
+    let loads = generator.loads().into_iter().map(|load| Request {
         kind: 0,
         function: load.function,
         op: load.op,

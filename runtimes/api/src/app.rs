@@ -99,6 +99,9 @@ pub struct App {
     pub functions: Vec<Function>,
     /// The kinds of requests that clients send.
     pub kinds: Vec<KindSpec>,
+    /// Which rows are lists of elements that are never appended twice, and what those are: what the
+    /// isolation of transactions is judged by. None for every other row.
+    pub elements: fn(table: &str, row: &Value) -> Option<Vec<Name>>,
     /// What to remember of an answer for the invariants: kind, input, output.
     pub observe: fn(kind: &str, input: &Value, output: &Value) -> Value,
     /// The app's invariants, applied to what a run left behind and answered.

@@ -1,6 +1,8 @@
 //! [`Ctx`]: the typed operations of a function.
 
-use crate::{Change, Error, Fresh, Instance, Op, Result, Step, TxEnd, Updated};
+use crate::{
+    Change, Error, Fresh, Instance, Observer, Op, Result, Seen, Step, TxEnd, Updated, What,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
@@ -21,6 +23,9 @@ pub struct Ctx {
     /// Set inside a transaction; true once an operation in it failed, so that no swallowed error
     /// can commit it.
     poisoned: Option<Rc<Cell<Option<Poison>>>>,
+    /// The transaction that operations here are part of.
+    transaction: Option<Name>,
+    observer: Option<Rc<dyn Observer>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,13 +37,47 @@ enum Poison {
 impl Ctx {
     /// The context of an execution. Runtimes call this; apps receive it.
     pub fn new(instance: Rc<dyn Instance>, retries: Retries) -> Self {
+        let transaction = instance.joined();
         Ctx {
             instance,
             prefix: String::new(),
             next: 0,
             retries,
-            poisoned: None,
+            poisoned: transaction.is_some().then(Rc::default),
+            transaction,
+            observer: None,
         }
+    }
+
+    /// Lets somebody watch what this execution does to data.
+    pub fn observe(&mut self, observer: Rc<dyn Observer>) {
+        self.observer = Some(observer);
+    }
+
+    fn seen(&self, step: &Step, transaction: Option<&Name>, what: What<'_>) {
+        if let Some(observer) = &self.observer {
+            observer.observe(&Seen {
+                request: self.instance.request(),
+                instance: self.instance.id(),
+                transaction,
+                step,
+                what,
+            });
+        }
+    }
+
+    fn saw(&self, step: &Step, what: What<'_>) {
+        self.seen(step, self.transaction.as_ref(), what);
+    }
+
+    /// What the execution's result must be, given what the handler made of it: an instance that was
+    /// called in a transaction and swallowed the error that killed it has none but that error.
+    /// Runtimes that let callees join a transaction call this.
+    ///
+    /// # Errors
+    /// The handler's own, or the one it swallowed.
+    pub fn conclude<T>(&self, result: Result<T>) -> Result<T> {
+        self.note_end(result)
     }
 
     fn step(&mut self) -> Step {
@@ -73,9 +112,16 @@ impl Ctx {
         let step = self.step();
         let value = self
             .instance
-            .read(step, Name::from(table), Name::from(key))
+            .read(step.clone(), Name::from(table), Name::from(key))
             .await;
-        self.note(value)?
+        let value = self.note(value)?;
+        let what = What::Read {
+            table,
+            key,
+            value: value.as_ref(),
+        };
+        self.saw(&step, what);
+        value
             .map(|value| from_value(&value))
             .transpose()
             .map_err(Error::from)
@@ -91,12 +137,20 @@ impl Ctx {
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Vec<Option<T>>> {
         let step = self.step();
-        let keys = keys
+        let keys: Vec<Name> = keys
             .into_iter()
             .map(|key| Name::from(key.as_ref()))
             .collect();
-        let values = self.instance.read_many(step, Name::from(table), keys).await;
+        let asked = self.observer.is_some().then(|| keys.clone());
+        let values = self
+            .instance
+            .read_many(step.clone(), Name::from(table), keys)
+            .await;
         let values = self.note(values)?;
+        for (key, value) in asked.iter().flatten().zip(&values) {
+            let value = value.as_ref();
+            self.saw(&step, What::Read { table, key, value });
+        }
         let typed = values
             .iter()
             .map(|value| value.as_ref().map(from_value).transpose());
@@ -112,9 +166,17 @@ impl Ctx {
         let value = to_value(value)?;
         let done = self
             .instance
-            .write(step, Name::from(table), Name::from(key), value)
+            .write(
+                step.clone(),
+                Name::from(table),
+                Name::from(key),
+                value.clone(),
+            )
             .await;
-        self.note(done)
+        self.note(done)?;
+        let value = &value;
+        self.saw(&step, What::Write { table, key, value });
+        Ok(())
     }
 
     /// Changes a document if a condition on it holds. A missing document counts as an empty one.
@@ -129,12 +191,23 @@ impl Ctx {
         changes: Vec<Change>,
     ) -> Result<Updated> {
         let step = self.step();
-        let (table, key) = (Name::from(table), Name::from(key));
+        let asked = self.observer.is_some().then(|| changes.clone());
+        let place = (Name::from(table), Name::from(key));
         let done = self
             .instance
-            .update(step, table, key, condition, changes)
+            .update(step.clone(), place.0, place.1, condition, changes)
             .await;
-        self.note(done)
+        let updated = self.note(done)?;
+        if let Some(changes) = &asked {
+            let what = What::Update {
+                table,
+                key,
+                changes,
+                updated,
+            };
+            self.saw(&step, what);
+        }
+        Ok(updated)
     }
 
     /// All keys and values of a table. Not atomic across keys.
@@ -143,8 +216,12 @@ impl Ctx {
     /// See [`Instance`]; [`Error::Bug`] if a value has another shape.
     pub async fn scan<T: DeserializeOwned>(&mut self, table: &str) -> Result<Vec<(Name, T)>> {
         let step = self.step();
-        let rows = self.instance.scan(step, Name::from(table)).await;
+        let rows = self.instance.scan(step.clone(), Name::from(table)).await;
         let rows = self.note(rows)?;
+        for (key, value) in &rows {
+            let value = Some(value);
+            self.saw(&step, What::Read { table, key, value });
+        }
         let typed = rows
             .into_iter()
             .map(|(key, value)| Ok((key, from_value(&value)?)));
@@ -197,6 +274,8 @@ impl Ctx {
             next: 0,
             retries: self.retries,
             poisoned: self.poisoned.clone(),
+            transaction: self.transaction.clone(),
+            observer: self.observer.clone(),
         }
     }
 
@@ -254,8 +333,7 @@ impl Ctx {
             let outcome = self.attempt(&step, attempt, &body).await;
             match outcome {
                 Err(Error::Aborted(_)) if attempt < self.retries.0 => {
-                    let pause = step.sub(&format!("{attempt}.pause"));
-                    self.instance.back_off(pause, attempt).await?;
+                    self.instance.back_off(step.clone(), attempt).await?;
                 }
                 outcome => return outcome,
             }
@@ -270,26 +348,38 @@ impl Ctx {
         body: &impl AsyncFn(&mut Ctx) -> Result<T>,
     ) -> Result<T> {
         let poisoned = Rc::new(Cell::new(None));
+        let id = self.instance.transaction(step, attempt);
         let mut tx = Ctx {
             instance: Rc::clone(&self.instance),
-            prefix: format!("{step}.{attempt}.tx."),
+            prefix: format!("{}.", step.body(attempt)),
             next: 0,
             retries: self.retries,
             poisoned: Some(Rc::clone(&poisoned)),
+            transaction: Some(id.clone()),
+            observer: self.observer.clone(),
         };
-        self.instance
-            .begin(step.sub(&format!("{attempt}.begin")))
-            .await?;
+        self.instance.begin(step.clone(), attempt).await?;
+        self.seen(step, Some(&id), What::Begin);
         let outcome = body(&mut tx).await;
         let outcome = tx.note_end(outcome);
-        let end = step.sub(&format!("{attempt}.end"));
         match outcome {
             Ok(value) => {
-                self.instance.end(end, TxEnd::Commit).await?;
+                self.seen(step, Some(&id), What::Committing);
+                let end = TxEnd::Commit;
+                match self.instance.end(step.clone(), attempt, end).await {
+                    Ok(()) => self.seen(step, Some(&id), What::Committed),
+                    Err(error @ Error::Aborted(_)) => {
+                        self.seen(step, Some(&id), What::Aborted);
+                        return Err(error);
+                    }
+                    Err(error) => return Err(error),
+                }
                 Ok(value)
             }
             Err(error @ (Error::Rejected(_) | Error::Aborted(_))) => {
-                self.instance.end(end, TxEnd::Abort).await?;
+                let end = TxEnd::Abort;
+                self.instance.end(step.clone(), attempt, end).await?;
+                self.seen(step, Some(&id), What::Aborted);
                 Err(error)
             }
             // The execution cannot go on; whoever executes the instance again ends it.

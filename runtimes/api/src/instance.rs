@@ -21,6 +21,18 @@ impl Step {
         &self.0
     }
 
+    /// Under which the operations stand that the body of an attempt at this transaction performs.
+    #[must_use]
+    pub fn body(&self, attempt: u32) -> Step {
+        Step::new(format!("{}.{attempt}.tx", self.0))
+    }
+
+    /// Whether a step stands under this one.
+    pub fn contains(&self, step: &Step) -> bool {
+        let rest = step.0.strip_prefix(&*self.0);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// A step of its own inside this one, for a runtime's own bookkeeping.
     #[must_use]
     pub fn sub(&self, name: &str) -> Step {
@@ -155,18 +167,38 @@ pub trait Instance {
     /// Something new that stays the same on a replay.
     fn fresh(&self, step: Step, what: Fresh) -> LocalBoxFuture<'_, Result<Value>>;
 
-    /// Begins a transaction. Without isolation there is nothing to do.
-    fn begin(&self, _step: Step) -> LocalBoxFuture<'_, Result<()>> {
+    /// The client request that caused this execution, as traces count them; `u64::MAX` if nobody
+    /// knows. For attribution alone.
+    fn request(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// The transaction that this instance was called in, if any: all of its operations are part of
+    /// it, and its own transactions are too (nesting is flat).
+    fn joined(&self) -> Option<Name> {
+        None
+    }
+
+    /// The id of the transaction that an attempt at the step `tx` begins here.
+    fn transaction(&self, tx: &Step, attempt: u32) -> Name {
+        Name::from(format!("{}/{tx}.{attempt}", self.id()))
+    }
+
+    /// Begins an attempt at the transaction of the step `tx`. The operations of its body have steps
+    /// under [`Step::body`]; a runtime's own may stand elsewhere under `{tx}.{attempt}`. Without
+    /// isolation there is nothing to do.
+    fn begin(&self, _tx: Step, _attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 
-    /// Ends the transaction. An abort without isolation undoes nothing.
-    fn end(&self, _step: Step, _end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
+    /// Ends the attempt. An abort without isolation undoes nothing. A commit that comes to nothing
+    /// returns [`Error::Aborted`].
+    fn end(&self, _tx: Step, _attempt: u32, _end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 
     /// Waits, replay-stably, before a transaction is tried again.
-    fn back_off(&self, _step: Step, _attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
+    fn back_off(&self, _tx: Step, _attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async { Err(Error::Interrupted("this runtime does not retry".to_owned())) })
     }
 }

@@ -11,6 +11,7 @@ mod change;
 mod ctx;
 mod error;
 mod instance;
+mod observe;
 mod reply;
 
 pub use app::{App, Call, Evidence, Function, Handler, KindSpec, Op};
@@ -19,6 +20,7 @@ pub use ctx::{Ctx, Retries};
 pub use error::{Error, Result};
 pub use futures_util::{future::LocalBoxFuture, join};
 pub use instance::{Declares, Fresh, Instance, Isolation, Step, TxEnd};
+pub use observe::{Observer, Seen, What};
 pub use reply::{client_view, decode_reply, encode_reply};
 pub use triptych_model as model;
 pub use triptych_model::{

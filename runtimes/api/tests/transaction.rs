@@ -121,13 +121,13 @@ impl Instance for Memory {
         self.note(&step);
         Box::pin(async { Ok(Value::Int(4)) })
     }
-    fn begin(&self, step: Step) -> LocalBoxFuture<'_, Result<()>> {
-        self.note(&step);
+    fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
+        self.note(&tx.sub(&format!("{attempt}.begin")));
         *self.saved.borrow_mut() = Some(self.rows.borrow().clone());
         Box::pin(async { Ok(()) })
     }
-    fn end(&self, step: Step, end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
-        self.note(&step);
+    fn end(&self, tx: Step, attempt: u32, end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
+        self.note(&tx.sub(&format!("{attempt}.end")));
         let saved = self
             .saved
             .borrow_mut()
@@ -138,8 +138,8 @@ impl Instance for Memory {
         }
         Box::pin(async { Ok(()) })
     }
-    fn back_off(&self, step: Step, _: u32) -> LocalBoxFuture<'_, Result<()>> {
-        self.note(&step);
+    fn back_off(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
+        self.note(&tx.sub(&format!("{attempt}.pause")));
         Box::pin(async { Ok(()) })
     }
 }

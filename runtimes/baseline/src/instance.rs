@@ -2,10 +2,11 @@
 
 use crate::{KEY, Shared, VALUE, envelope};
 use futures_util::future::LocalBoxFuture;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::{
-    Change, Error, Fresh, Instance, Result, Step, Updated, apply, decode_reply, lower,
+    Change, Error, Fresh, Instance, Result, Step, TxEnd, Updated, apply, decode_reply, lower,
     lower_optimistic,
 };
 use triptych_faas::{InvokeError, Payload};
@@ -19,6 +20,10 @@ pub(crate) struct Run {
     scope: Scope,
     instance: Name,
     execution: u64,
+    /// The transaction that the caller was in.
+    joined: Option<Name>,
+    /// Transactions that are open here: the steps of their bodies, and their ids.
+    open: RefCell<Vec<(Step, Name)>>,
 }
 
 /// How often a bounded append is tried again when somebody else changed the list.
@@ -27,7 +32,12 @@ const OPTIMISTIC_ATTEMPTS: u32 = 50;
 const INVOKE_RETRIES: u32 = 4;
 
 impl Run {
-    pub(crate) fn new(shared: Rc<Shared>, scope: Scope, instance: Name) -> Self {
+    pub(crate) fn new(
+        shared: Rc<Shared>,
+        scope: Scope,
+        instance: Name,
+        joined: Option<Name>,
+    ) -> Self {
         let execution = shared.executions.get();
         shared.executions.set(execution + 1);
         Run {
@@ -35,7 +45,17 @@ impl Run {
             scope,
             instance,
             execution,
+            joined,
+            open: RefCell::default(),
         }
+    }
+
+    /// The transaction that an operation is part of.
+    fn transaction_of(&self, step: &Step) -> Option<Name> {
+        let open = self.open.borrow();
+        let here = open.iter().find(|(body, _)| body.contains(step));
+        here.map(|(_, id)| id.clone())
+            .or_else(|| self.joined.clone())
     }
 
     /// One store call: an effect boundary and a crash point.
@@ -186,11 +206,17 @@ impl Run {
         }
     }
 
-    async fn invoke(&self, function: Name, op: Name, input: Value) -> Result<Value> {
+    async fn invoke(
+        &self,
+        tx: Option<Name>,
+        function: Name,
+        op: Name,
+        input: Value,
+    ) -> Result<Value> {
         let world = &self.shared.world;
         let id = self.fresh_id();
         for attempt in 0.. {
-            let payload = Payload::new(envelope(&id, &op, input.clone()));
+            let payload = Payload::new(envelope(&id, &op, input.clone(), tx.clone()));
             let call = self.shared.platform.invoke(&self.scope, &function, payload);
             match world.effect(&self.scope, "baseline.invoke", call).await {
                 Ok(reply) => return decode_reply(&reply.body),
@@ -233,6 +259,32 @@ fn unexpected(response: &Response) -> Error {
 impl Instance for Run {
     fn id(&self) -> &Name {
         &self.instance
+    }
+
+    fn request(&self) -> u64 {
+        self.scope.request().id
+    }
+
+    fn joined(&self) -> Option<Name> {
+        self.joined.clone()
+    }
+
+    /// Executions of one instance are not one here, and neither are their transactions.
+    fn transaction(&self, tx: &Step, attempt: u32) -> Name {
+        let (instance, execution) = (&self.instance, self.execution);
+        Name::from(format!("{instance}#{execution}/{tx}.{attempt}"))
+    }
+
+    fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
+        let id = self.transaction(&tx, attempt);
+        self.open.borrow_mut().push((tx.body(attempt), id));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn end(&self, tx: Step, attempt: u32, _: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
+        let body = tx.body(attempt);
+        self.open.borrow_mut().retain(|(open, _)| *open != body);
+        Box::pin(async { Ok(()) })
     }
 
     fn read(
@@ -319,12 +371,12 @@ impl Instance for Run {
 
     fn call(
         &self,
-        _step: Step,
+        step: Step,
         function: Name,
         op: Name,
         input: Value,
     ) -> LocalBoxFuture<'_, Result<Value>> {
-        Box::pin(self.invoke(function, op, input))
+        Box::pin(self.invoke(self.transaction_of(&step), function, op, input))
     }
 
     fn send(
@@ -335,7 +387,7 @@ impl Instance for Run {
         input: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let payload = Payload::new(envelope(&self.fresh_id(), &op, input));
+            let payload = Payload::new(envelope(&self.fresh_id(), &op, input, None));
             let event = self
                 .shared
                 .platform

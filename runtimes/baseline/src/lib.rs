@@ -68,13 +68,16 @@ impl Baseline {
     }
 }
 
-/// What a baseline envelope says.
-pub(crate) fn envelope(instance: &str, op: &str, input: Value) -> Value {
-    Value::map([
+/// What a baseline envelope says. The name of the transaction that the caller is in means nothing
+/// here, but whoever judges the isolation needs to know what was meant to be one.
+pub(crate) fn envelope(instance: &str, op: &str, input: Value, tx: Option<Name>) -> Value {
+    let mut fields = vec![
         ("instance", Value::str(instance)),
         ("op", Value::str(op)),
         ("input", input),
-    ])
+    ];
+    fields.extend(tx.map(|tx| ("tx", Value::from(tx))));
+    Value::map(fields)
 }
 
 async fn handle(
@@ -97,11 +100,11 @@ async fn handle(
         None => return Err(format!("the app has no function {function:?}")),
     };
     let retries = shared.retries;
-    let mut ctx = Ctx::new(
-        Rc::new(Run::new(shared, execution.scope, instance)),
-        retries,
-    );
+    let joined = body.get("tx").and_then(Value::as_str).map(Name::from);
+    let run = Run::new(shared, execution.scope, instance, joined);
+    let mut ctx = Ctx::new(Rc::new(run), retries);
     let result = handler(&mut ctx, call).await;
+    let result = ctx.conclude(result);
     encode_reply(result).map(Payload::new)
 }
 
@@ -142,7 +145,7 @@ impl Deployment for Baseline {
     }
 
     fn request(&self, id: &str, op: &str, input: Value, _session: &Value) -> Payload {
-        Payload::new(envelope(id, op, input))
+        Payload::new(envelope(id, op, input, None))
     }
 
     fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer {

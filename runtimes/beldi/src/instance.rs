@@ -158,6 +158,10 @@ impl Instance for Run {
         &self.instance
     }
 
+    fn request(&self) -> u64 {
+        self.scope.request().id
+    }
+
     fn read(
         &self,
         step: Step,

@@ -96,6 +96,7 @@ async fn run_instance(mut run: Run, kind: &str, body: &Value) -> Result<Value> {
         shared.retries,
     );
     let result = (function.handler)(&mut ctx, intent.call).await;
+    let result = ctx.conclude(result);
     // Without an answer the instance is not done: it will be executed again.
     let result = encode_reply(result).map_err(Error::Interrupted)?;
     hand_over(&run, &intent.caller, intent.asynchronous, &result).await?;

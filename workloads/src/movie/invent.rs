@@ -4,7 +4,7 @@
 //! rating counts and of its ratings are what the tables below hold, and titles are nonsense words
 //! of that length. Five titles in a thousand are shared by two movies, as there.
 
-use crate::dataset::Movie;
+use super::dataset::Movie;
 use std::collections::BTreeSet;
 use triptych_model::{Random, mix, mix_str};
 

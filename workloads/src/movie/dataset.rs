@@ -1,7 +1,8 @@
 //! What the functions know before the load begins: movies and users.
 
+use super::invent;
+use crate::Load;
 use crate::profile::{Profile, SettingError};
-use crate::{Load, invent};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
