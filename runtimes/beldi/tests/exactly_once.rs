@@ -111,6 +111,7 @@ fn app() -> App {
             ),
         ],
         kinds: Vec::new(),
+        workflows: Vec::new(),
         elements: |_, _| None,
         observe: |_, _, _| Value::Null,
         rules: |_| (Vec::new(), Default::default()),
