@@ -5,11 +5,11 @@
 //! before it starts one again, so that an instance that takes long is not restarted at every tick.
 //! Safety never depends on this: a duplicate is harmless.
 
-use crate::envelope;
 use crate::log::{Run, interrupted};
 use crate::names::{
-    DONE, INPUT, INSTANCE, OP, PENDING_INDEX, PENDING_SHARDS, STARTED, TRACE, intent_table,
+    DONE, INPUT, INSTANCE, OP, PENDING, PENDING_INDEX, PENDING_SHARDS, STARTED, TRACE, intent_table,
 };
+use crate::{Bug, envelope};
 use std::rc::Rc;
 use triptych_api::{Error, Result};
 use triptych_faas::Payload;
@@ -97,7 +97,12 @@ async fn restart(run: &Run, found: &Item) -> Result<bool> {
         _ => return Ok(false),
     };
     let input = intent.get(INPUT).cloned().unwrap_or_default();
-    let payload = Payload::new(envelope::start(instance, &op, input));
+    let payload = if run.has(Bug::RestartUnderNewId) {
+        give_up(run, instance).await?;
+        Payload::new(envelope::call(&run.fresh_id(), &op, input, None, None))
+    } else {
+        Payload::new(envelope::start(instance, &op, input))
+    };
     // The repeated execution is the original request's work, not the collector's.
     let request = intent.get(TRACE).and_then(Value::as_int).unwrap_or(-1) as u64;
     let request = run.shared.world.request(request);
@@ -111,4 +116,15 @@ async fn restart(run: &Run, found: &Item) -> Result<bool> {
             .await,
     );
     Ok(true)
+}
+
+/// Part of the seeded defect [`Bug::RestartUnderNewId`]: the old instance is left as if done.
+async fn give_up(run: &Run, instance: &Name) -> Result<()> {
+    let done = Action::Set(Path::attr(DONE), Operand::Value(Value::Bool(true)));
+    let update = vec![done, Action::Remove(Path::attr(PENDING))];
+    let at = (&intent_table(&run.function), Key::hash(instance.clone()));
+    let exists = Condition::Exists(Path::attr(INSTANCE));
+    run.update_if("beldi.collect.bump", at, update, exists)
+        .await
+        .map(drop)
 }

@@ -10,7 +10,7 @@
 
 use crate::Bug;
 use crate::log::{Run, interrupted};
-use crate::names::{HEAD, HOLDER, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE};
+use crate::names::{BORN, CHAIN, HEAD, HOLDER, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE, chain};
 use crate::tx::TxContext;
 use std::collections::BTreeMap;
 use triptych_api::{Change, Error, Result, apply, lower, lower_optimistic};
@@ -116,7 +116,7 @@ impl Run {
                 }
             }
             start = more;
-            if start.is_none() {
+            if start.is_none() || self.has(Bug::FirstPageOnly) {
                 break;
             }
         }
@@ -132,6 +132,9 @@ impl Run {
 
     /// The current value of a key. Not logged.
     pub(crate) async fn current(&self, table: &Name, key: &Name) -> Result<Option<Value>> {
+        if self.shared.config.is_cross_table() {
+            return self.cross_current(table, key).await;
+        }
         let mut row = match self.skeleton(table, key, None).await? {
             Skeleton::Tail(row) => row,
             Skeleton::Empty | Skeleton::Done(_) => return Ok(None),
@@ -172,6 +175,9 @@ impl Run {
     ) -> Result<Logged> {
         let cid = self.cid(step);
         let effect = self.spoil(&cid, effect);
+        if self.shared.config.is_cross_table() {
+            return self.cross_effect(step, (table, key), effect).await;
+        }
         let made = |outcome, replayed| Ok(Logged { outcome, replayed });
         let mut row = match self.skeleton(table, key, Some(&cid)).await? {
             Skeleton::Done(outcome) => return made(outcome, true),
@@ -333,7 +339,10 @@ impl Run {
         if of_nothing {
             all.push(exists);
         }
-        let update = Self::log_clauses(cid, Operand::Value(Value::Bool(false)));
+        let mut update = Self::log_clauses(cid, Operand::Value(Value::Bool(false)));
+        if self.has(Bug::RefusalsUncounted) {
+            update.truncate(1);
+        }
         let place = (at.0, row_key(at.1, at.2));
         let refused = self
             .update_if("beldi.update.refuse", place, update, Condition::All(all))
@@ -427,6 +436,13 @@ impl Run {
         if self.has(Bug::LockLostOnAppend) {
             state.remove(HOLDER);
         }
+        if self.has(Bug::ValueLostOnAppend) {
+            state.remove(VALUE);
+        }
+        // How the garbage collector finds the row, and how old an orphan is.
+        let born = Value::Int(self.shared.world.unix_ms());
+        state.insert(Name::from(CHAIN), chain(key));
+        state.insert(Name::from(BORN), born);
         let id = self.fresh_id();
         let place = (table, row_key(key, &id));
         let absent = Condition::Absent(Path::attr(KEY));

@@ -1,15 +1,15 @@
 //! Reading out the logical state: walking every list from its head, so that orphans and interior
-//! rows do not count, and checking the invariants of the lists on the way.
+//! rows do not count, and checking the invariants ([`crate::audit`]) on the way.
 
 use crate::daal::text;
 use crate::log::Run;
 use crate::names::{
-    DONE, HEAD, HOLDER, INSTANCE, KEY, LOGS, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE,
-    intent_table, local_table,
+    DONE, HEAD, HOLDER, INSTANCE, KEY, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE,
+    intent_table, local_table, log_table,
 };
 use crate::shadow::Shadow;
 use crate::tx::TxContext;
-use crate::{Shared, log};
+use crate::{Shared, audit, log};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use triptych_api::{Error, Result};
@@ -17,12 +17,15 @@ use triptych_model::{Condition, Item, Name, Path, State, Value};
 use triptych_store::{Key, Request, Response, StoreError, patient};
 
 /// The rows of one key, by row id.
-type Rows = BTreeMap<Name, Item>;
+pub(crate) type Rows = BTreeMap<Name, Item>;
 
 impl Run {
     /// All keys and current values of a table. A row that was appended while the scan went on is
     /// fetched by following the list.
     pub(crate) async fn scan_lists(&self, table: &Name) -> Result<Vec<(Name, Value)>> {
+        if self.shared.config.is_cross_table() {
+            return self.cross_scan(table).await;
+        }
         let projection = [KEY, ROW, NEXT, VALUE].map(Path::attr).to_vec();
         let mut lists: BTreeMap<Name, Rows> = BTreeMap::new();
         let mut start = None;
@@ -96,7 +99,17 @@ fn tail(rows: &Rows) -> Option<Item> {
     Some(item.clone())
 }
 
-async fn scan_all(
+/// All lists of a table, by key.
+pub(crate) async fn lists(
+    shared: &Shared,
+    table: &Name,
+) -> std::result::Result<BTreeMap<Name, Rows>, StoreError> {
+    let mut lists = BTreeMap::new();
+    collect(&mut lists, scan_all(shared, table, None).await?);
+    Ok(lists)
+}
+
+pub(crate) async fn scan_all(
     shared: &Shared,
     table: &Name,
     filter: Option<Condition>,
@@ -152,11 +165,17 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
     let mut state = State::default();
     for function in &shared.app.functions {
         for table in &function.tables {
-            let mut lists = BTreeMap::new();
-            collect(&mut lists, scan_all(shared, table, None).await?);
             let mut values = BTreeMap::new();
-            for (key, rows) in lists {
-                audit(table, &key, &rows, &mut state.corrupt);
+            if shared.config.is_cross_table() {
+                for mut item in scan_all(shared, table, None).await? {
+                    let pair = (text(&item, KEY), item.remove(VALUE));
+                    values.extend(pair.0.zip(pair.1));
+                }
+                state.tables.insert(table.clone(), values);
+                continue;
+            }
+            for (key, rows) in lists(shared, table).await? {
+                audit::list(shared, table, &key, &rows, &mut state.corrupt);
                 if let Some(mut item) = tail(&rows) {
                     if let Some(holder) = item.get(HOLDER).and_then(TxContext::from_word) {
                         let held = format!("{table}[{key}] is locked by {}", holder.id);
@@ -168,14 +187,18 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
             state.tables.insert(table.clone(), values);
         }
         shadows(shared, &function.name, &mut state).await?;
-        let done = Condition::equals(Path::attr(DONE), true);
-        let unfinished = Some(Condition::Not(Box::new(done)));
-        for intent in scan_all(shared, &intent_table(&function.name), unfinished).await? {
+        let mut known = BTreeSet::new();
+        for intent in scan_all(shared, &intent_table(&function.name), None).await? {
             let id = text(&intent, INSTANCE).unwrap_or_default();
-            state
-                .pending
-                .push(format!("instance {id} of {} is not done", function.name));
+            if intent.get(DONE) != Some(&Value::Bool(true)) {
+                state
+                    .pending
+                    .push(format!("instance {id} of {} is not done", function.name));
+            }
+            known.insert(id);
         }
+        let entries = scan_all(shared, &log_table(&function.name), None).await?;
+        audit::logs(&function.name, &entries, &known, &mut state.corrupt);
     }
     Ok(state)
 }
@@ -187,10 +210,12 @@ async fn shadows(
     state: &mut State,
 ) -> std::result::Result<(), StoreError> {
     let table = local_table(function);
-    let mut lists = BTreeMap::new();
-    collect(&mut lists, scan_all(shared, &table, None).await?);
-    for (tx, rows) in lists {
-        audit(&table, &tx, &rows, &mut state.corrupt);
+    for (tx, rows) in lists(shared, &table).await? {
+        if !rows.contains_key(HEAD) {
+            // What a garbage collector that crashed has left; it goes on with it.
+            continue;
+        }
+        audit::list(shared, &table, &tx, &rows, &mut state.corrupt);
         let document = tail(&rows).and_then(|mut item| item.remove(VALUE));
         if document.is_some_and(|document| !Shadow::parse(&document).finished) {
             let left = format!("transaction {tx} has not ended at {function}");
@@ -198,35 +223,4 @@ async fn shadows(
         }
     }
     Ok(())
-}
-
-/// Checks that the list can be walked and that no log key stands in two of its rows.
-fn audit(table: &Name, key: &Name, rows: &Rows, corrupt: &mut Vec<String>) {
-    let mut row = Name::from(HEAD);
-    let mut keys: BTreeSet<Name> = BTreeSet::new();
-    for _ in 0..=rows.len() {
-        let Some(item) = rows.get(&row) else {
-            corrupt.push(format!(
-                "{table}[{key}]: the list leads to the missing row {row}"
-            ));
-            return;
-        };
-        for cid in item
-            .get(LOGS)
-            .and_then(Value::as_map)
-            .into_iter()
-            .flat_map(BTreeMap::keys)
-        {
-            if !keys.insert(cid.clone()) {
-                corrupt.push(format!(
-                    "{table}[{key}]: the log key {cid} stands in two rows"
-                ));
-            }
-        }
-        match text(item, NEXT) {
-            Some(next) => row = next,
-            None => return,
-        }
-    }
-    corrupt.push(format!("{table}[{key}]: the list runs in a circle"));
 }

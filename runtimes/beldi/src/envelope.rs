@@ -13,6 +13,8 @@ pub(crate) const REGISTER: &str = "register";
 pub(crate) const CALLBACK: &str = "callback";
 /// From the timer: execute unfinished instances again.
 pub(crate) const COLLECT: &str = "collect";
+/// From the timer: forget instances that are long over.
+pub(crate) const SWEEP: &str = "sweep";
 
 /// Where a result has to be deposited.
 #[derive(Clone, Debug, PartialEq)]

@@ -110,6 +110,17 @@ impl Run {
             return Ok(());
         }
         let caller = self.as_caller(&step);
+        if self.has(Bug::FireOnly) {
+            let call = Payload::new(envelope::call(&callee.id, &op, input, None, None));
+            let event = self.shared.platform.enqueue(&self.scope, &to, call);
+            drop(
+                self.shared
+                    .world
+                    .effect(&self.scope, "beldi.enqueue", event)
+                    .await,
+            );
+            return Ok(());
+        }
         if self.shared.config.direct {
             self.register_directly(&callee.id, &to, &op, &input, &caller)
                 .await?;
@@ -325,11 +336,19 @@ impl Instance for Run {
     }
 
     fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
-        Box::pin(async move { self.tx_begin(&tx, attempt).await })
+        Box::pin(async move {
+            if self.shared.config.is_cross_table() {
+                return Ok(());
+            }
+            self.tx_begin(&tx, attempt).await
+        })
     }
 
     fn end(&self, tx: Step, attempt: u32, end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
+            if self.shared.config.is_cross_table() {
+                return Ok(());
+            }
             let Some(context) = self.tx_close(&tx, attempt) else {
                 return Err(Error::Bug(format!("no transaction is open at step {tx}")));
             };

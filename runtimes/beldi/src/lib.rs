@@ -6,18 +6,23 @@
 //! read is logged after the fact and the first logged value wins ([`log`]), an invocation logs its
 //! callee's id first. So an execution can be repeated from its beginning and has its effects once;
 //! the [`collector`] repeats executions that did not finish. [`wrapper`] is what surrounds every
-//! function; [`instance`] is what an app's operations become.
+//! function; [`instance`] is what an app's operations become. What is long over is forgotten by the
+//! garbage collector, [`gc`].
 //!
 //! Two variants. `beldi` follows the paper: a callee hands its result over by invoking the caller,
 //! and an asynchronous call is registered by invoking the callee, so that nobody writes another
 //! function's tables. `beldi-direct` follows the published artifact, which writes them directly and
 //! keeps no result in the intent; it costs fewer invocations.
 
+mod audit;
 mod collector;
+mod crosstable;
 mod daal;
 mod dump;
 mod envelope;
 mod finish;
+mod gauges;
+mod gc;
 mod instance;
 mod lock;
 mod log;
@@ -29,7 +34,7 @@ mod wrapper;
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
 use triptych_api::{App, Declares, Isolation, Name, Retries, State, Value, client_view};
-use triptych_faas::{Answer, Deployment, Handler, InvokeError, Payload, Platform, Timer};
+use triptych_faas::{Answer, Deployment, Gauges, Handler, InvokeError, Payload, Platform, Timer};
 use triptych_store::Store;
 use triptych_world::{Nanos, World};
 
@@ -39,6 +44,12 @@ pub const DECLARES: Declares = Declares {
     transaction: Isolation::Serializable,
     order: true,
     durable: true,
+};
+
+/// What Beldi promises on transactions of the store.
+pub const DECLARES_CROSS_TABLE: Declares = Declares {
+    transaction: Isolation::None,
+    ..DECLARES
 };
 
 /// A seeded defect, to show that the oracle sees it. Campaigns cannot ask for one.
@@ -77,6 +88,41 @@ pub enum Bug {
     IgnoreAbort,
     /// Calls are handed over at once, although the transaction may abort.
     SendBeforeCommit,
+    /// The garbage collector takes every id that begins like a finished one for that one (P13).
+    PrefixMatch,
+    /// The garbage collector does not wait for `T` to pass.
+    CollectorIgnoresT,
+    /// A row is unlinked whatever its predecessor's link is by then (P14).
+    UnlinkBlindly,
+    /// A row is deleted instead of unlinked.
+    DeleteReachable,
+    /// The intent is deleted before the logs, so a crash between leaves logs for ever.
+    IntentBeforeLogs,
+    /// Logs of instances that are not done are deleted too.
+    CollectUnfinished,
+    /// A row that is appended to a list does not carry the value.
+    ValueLostOnAppend,
+    /// Updates that are refused are logged but not counted, so rows outgrow their size (P11).
+    RefusalsUncounted,
+    /// A list is searched only on the first page of its rows (P12).
+    FirstPageOnly,
+    /// The intent collector starts an unfinished instance under a new id.
+    RestartUnderNewId,
+    /// An event whose intent was collected runs as if it were new (P9, P18).
+    AcceptCollected,
+    /// The callee is done without having handed its result over.
+    CallbackLost,
+    /// An asynchronous call is fired without being registered.
+    FireOnly,
+}
+
+/// Where a write and its log entry are made one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In one row: the linked DAAL.
+    Daal,
+    /// In two tables, by a transaction of the store. Beldi's own transactions are not built on it.
+    CrossTable,
 }
 
 /// How an installation of Beldi differs from another.
@@ -91,6 +137,13 @@ pub struct Config {
     pub collector_period: Nanos,
     /// An intent that was started this long ago and is not done is executed again.
     pub restart_after: Nanos,
+    /// Where a write and its log entry are made one.
+    pub storage: Storage,
+    /// How often each function's garbage collector runs; never, if there is no period.
+    pub gc_period: Option<Nanos>,
+    /// How long after its instance was done an execution or a message of it may still be alive: at
+    /// least timeout, queue age and the longest delay of a message together.
+    pub t: Nanos,
     /// A seeded defect.
     pub bug: Option<Bug>,
 }
@@ -103,6 +156,9 @@ impl Config {
             direct: false,
             collector_period,
             restart_after,
+            storage: Storage::Daal,
+            gc_period: None,
+            t: 0,
             bug: None,
         }
     }
@@ -114,8 +170,35 @@ impl Config {
             direct: true,
             collector_period,
             restart_after,
+            storage: Storage::Daal,
+            gc_period: None,
+            t: 0,
             bug: None,
         }
+    }
+}
+
+impl Config {
+    /// The paper's protocol on transactions of the store instead of the linked DAAL.
+    pub fn cross_table(collector_period: Nanos, restart_after: Nanos) -> Self {
+        Config {
+            storage: Storage::CrossTable,
+            ..Config::paper(collector_period, restart_after)
+        }
+    }
+
+    /// The same with a garbage collector that runs this often and relies on this `T`.
+    #[must_use]
+    pub fn with_gc(self, gc_period: Option<Nanos>, t: Nanos) -> Self {
+        Config {
+            gc_period,
+            t,
+            ..self
+        }
+    }
+
+    fn is_cross_table(&self) -> bool {
+        self.storage == Storage::CrossTable
     }
 }
 
@@ -158,7 +241,7 @@ impl Deployment for Beldi {
         let shared = Rc::clone(&self.0);
         Box::pin(async move {
             for function in &shared.app.functions {
-                for schema in names::schemas(function) {
+                for schema in names::schemas(function, &shared.config) {
                     shared
                         .store
                         .create_table(schema)
@@ -185,12 +268,22 @@ impl Deployment for Beldi {
 
     fn timers(&self) -> Vec<Timer> {
         let functions = self.0.app.functions.iter();
-        let timer = |name: &Name| Timer {
-            function: name.clone(),
-            period: self.0.config.collector_period,
-            payload: triptych_faas::timer_payload(envelope::COLLECT),
+        let timer = |name: &Name, period: Option<Nanos>, kind: &str| {
+            Some(Timer {
+                function: name.clone(),
+                period: period?,
+                payload: triptych_faas::timer_payload(kind),
+            })
         };
-        functions.map(|function| timer(&function.name)).collect()
+        let config = &self.0.config;
+        let both = |name: &Name| {
+            let intents = timer(name, Some(config.collector_period), envelope::COLLECT);
+            [intents, timer(name, config.gc_period, envelope::SWEEP)]
+        };
+        functions
+            .flat_map(|function| both(&function.name))
+            .flatten()
+            .collect()
     }
 
     fn request(&self, id: &str, op: &str, input: Value, _session: &Value) -> Payload {
@@ -221,5 +314,14 @@ impl Deployment for Beldi {
     fn dump(&self) -> LocalBoxFuture<'static, Result<State, String>> {
         let shared = Rc::clone(&self.0);
         Box::pin(async move { dump::dump(&shared).await.map_err(|error| error.to_string()) })
+    }
+
+    fn gauges(&self) -> LocalBoxFuture<'static, Result<Gauges, String>> {
+        let shared = Rc::clone(&self.0);
+        Box::pin(async move {
+            gauges::gauges(&shared)
+                .await
+                .map_err(|error| error.to_string())
+        })
     }
 }

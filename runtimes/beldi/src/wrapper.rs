@@ -8,17 +8,17 @@ use crate::envelope::{self, Caller};
 use crate::finish::{self, Finish};
 use crate::log::{Run, interrupted};
 use crate::names::{
-    CALLEE, CALLER, DONE, FINISHED, INPUT, INSTANCE, LAUNCHED, OP, PENDING, RETURN, STARTED, TRACE,
-    TX, intent_table, log_table, shard,
+    CALLEE, CALLER, DONE, FINISHED, INPUT, INSTANCE, LAUNCHED, OP, OVER, PENDING, RETURN, STARTED,
+    TRACE, TX, intent_table, log_table, shard,
 };
 use crate::tx::TxContext;
-use crate::{Bug, Shared, collector};
+use crate::{Bug, Shared, collector, gc};
 use std::rc::Rc;
 use triptych_api::{Call, Ctx, Error, Result, Step, encode_reply};
 use triptych_faas::{Execution, Payload};
 use triptych_model::{Action, Condition, Item, Name, Operand, Path, Value};
 use triptych_store::{Key, Request, Response, Return, StoreError};
-use triptych_world::World;
+use triptych_world::{MS, World};
 
 /// What to run: an instance with its stored input.
 struct Intent {
@@ -45,7 +45,7 @@ pub(crate) async fn handle(
     let body = execution.payload.body.clone();
     let kind = envelope::text(&body, "kind")?;
     let instance = match &*kind {
-        envelope::COLLECT => Name::from("collector"),
+        envelope::COLLECT | envelope::SWEEP => Name::from("collector"),
         _ => envelope::text(&body, "instance")?,
     };
     let mut run = Run::new(shared, execution.scope, function, instance);
@@ -56,6 +56,10 @@ pub(crate) async fn handle(
         envelope::COLLECT => {
             run.instance = Name::from(run.fresh_id());
             collector::collect(&run).await
+        }
+        envelope::SWEEP => {
+            run.instance = Name::from(run.fresh_id());
+            gc::sweep(&run).await
         }
         other => Err(Error::Bug(format!("there is no message {other:?}"))),
     };
@@ -69,6 +73,12 @@ async fn run_instance(mut run: Run, kind: &str, body: &Value) -> Result<Value> {
     };
     let intent = match admission {
         Admission::Run(intent) => intent,
+        Admission::Refused if run.has(Bug::AcceptCollected) => {
+            match admit_call(&run, body).await? {
+                Admission::Run(intent) => intent,
+                Admission::Done(_) | Admission::Refused => return Ok(Value::Null),
+            }
+        }
         Admission::Done(_) | Admission::Refused
             if run.shared.config.bug == Some(Bug::AcceptLateDuplicate) =>
         {
@@ -88,7 +98,9 @@ async fn run_instance(mut run: Run, kind: &str, body: &Value) -> Result<Value> {
             run.function
         )));
     };
-    run.joined = intent.tx;
+    if !shared.config.is_cross_table() {
+        run.joined = intent.tx;
+    }
     let run = Rc::new(run);
     let result = if &*intent.call.op == finish::FINISH {
         let finish = Finish::from_value(&intent.call.input).map_err(|error| {
@@ -118,6 +130,9 @@ async fn hand_over(
     asynchronous: bool,
     result: &Value,
 ) -> Result<()> {
+    if run.has(Bug::CallbackLost) {
+        return Ok(());
+    }
     match caller {
         Some(caller) if run.shared.config.direct => {
             run.deposit(caller, &run.instance, result.clone()).await
@@ -142,13 +157,17 @@ async fn finish(run: &Run, result: &Value) -> Result<()> {
     if !run.shared.config.direct {
         update.push(set(RETURN, result.clone()));
     }
+    if run.shared.config.gc_period.is_some() {
+        update.push(set(OVER, shard(&run.instance)));
+    }
     let at = (
         &intent_table(&run.function),
         Key::hash(run.instance.clone()),
     );
-    // An intent that is gone was collected: it must not come back as a stub.
-    let exists = Condition::Exists(Path::attr(INSTANCE));
-    run.update_if("beldi.intent.done", at, update, exists)
+    // An intent that is gone was collected: it must not come back as a stub. And the time of the end
+    // is the first one's, or repeating a finished instance would keep it from being collected.
+    let open = Condition::equals(Path::attr(DONE), false);
+    run.update_if("beldi.intent.done", at, update, open)
         .await
         .map(drop)
 }
@@ -233,9 +252,29 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
     };
     match (item.get(DONE).and_then(Value::as_bool), item.get(RETURN)) {
         (Some(true), Some(result)) => Ok(Admission::Done(result.clone())),
-        // Without a stored result (the artifact) a duplicate replays its logs.
+        // Without a stored result (the artifact) a duplicate replays its logs, if they are all
+        // there still.
+        (Some(true), None) if !keep(run, &item).await? => Ok(Admission::Refused),
         _ => Ok(Admission::Run(parse_intent(&item)?)),
     }
+}
+
+/// Makes the end of a finished instance now, so that nobody collects what is about to be replayed.
+/// False if somebody may be doing so.
+async fn keep(run: &Run, intent: &Item) -> Result<bool> {
+    let config = &run.shared.config;
+    let (Some(_), Some(finished)) = (config.gc_period, intent.get(FINISHED)) else {
+        return Ok(true);
+    };
+    let now = run.shared.world.unix_ms();
+    if finished.as_int() <= Some(now - (config.t / MS) as i64) {
+        return Ok(false);
+    }
+    let seen = Condition::equals(Path::attr(FINISHED), finished.clone());
+    let update = vec![set(FINISHED, Value::Int(now))];
+    let table = intent_table(&run.function);
+    let at = (&table, Key::hash(run.instance.clone()));
+    run.update_if("beldi.intent.keep", at, update, seen).await
 }
 
 /// An event: runs only what is recorded and not done, so that a late duplicate stops here.

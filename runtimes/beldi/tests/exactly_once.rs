@@ -7,7 +7,7 @@ mod common;
 mod crashes;
 
 use common::{app_of, place};
-use crashes::{End, configs, crash, duplicate};
+use crashes::{End, crash, duplicate, storages};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use triptych_api::{App, Call, Change, Condition, Ctx, Handler, Op, Path, Result, join};
@@ -160,7 +160,7 @@ fn check(what: &str, config: Config, reference: &End, faults: Vec<Injection>) ->
 
 #[test]
 fn every_crash_point_once_leaves_every_effect_once() {
-    for (name, config) in configs() {
+    for (name, config) in storages() {
         let reference = run(config, Vec::new());
         assert_eq!(reference.outcome, Outcome::Ok);
         assert_eq!(
@@ -181,7 +181,7 @@ fn every_crash_point_once_leaves_every_effect_once() {
 
 #[test]
 fn crashing_twice_and_duplicating_changes_nothing() {
-    for (name, config) in configs() {
+    for (name, config) in storages() {
         let reference = run(config, Vec::new());
         for nth in 0..reference.effects + 20 {
             for (at, kind) in CrashKind::ALL.into_iter().enumerate() {

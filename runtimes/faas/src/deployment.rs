@@ -32,6 +32,9 @@ pub struct Answer {
     pub session: Value,
 }
 
+/// Amounts by name.
+pub type Gauges = std::collections::BTreeMap<Name, u64>;
+
 /// See the module documentation.
 pub trait Deployment {
     /// Creates the tables that runtime and app need.
@@ -60,4 +63,10 @@ pub trait Deployment {
 
     /// Reads out the logical state of all app tables, and what should not be there.
     fn dump(&self) -> LocalBoxFuture<'static, Result<State, String>>;
+
+    /// How much it keeps at the moment, by name: what is worth watching over time. For a harness
+    /// that looks for free; nothing by default.
+    fn gauges(&self) -> LocalBoxFuture<'static, Result<Gauges, String>> {
+        Box::pin(async { Ok(Gauges::new()) })
+    }
 }

@@ -14,7 +14,7 @@ mod machine;
 mod pool;
 
 pub use config::PoolConfig;
-pub use deployment::{Answer, Deployment, Timer};
+pub use deployment::{Answer, Deployment, Gauges, Timer};
 pub use machine::{Flow, Machine, Select, Task};
 pub use pool::{SimPool, timer_payload};
 

@@ -111,3 +111,12 @@ pub(crate) fn duplicate(nth: u32) -> Injection {
         late: 0,
     }
 }
+
+/// All of [`configs`] and the comparison system, for what needs no transactions.
+#[allow(dead_code)]
+pub(crate) fn storages() -> Vec<(&'static str, Config)> {
+    let mut all = configs().to_vec();
+    let cross_table = Config::cross_table(60 * SECOND, 60 * SECOND);
+    all.push(("beldi-crosstable", cross_table));
+    all
+}
