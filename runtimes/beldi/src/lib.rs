@@ -92,8 +92,6 @@ pub enum Bug {
     PrefixMatch,
     /// The garbage collector does not wait for `T` to pass.
     CollectorIgnoresT,
-    /// A row is unlinked whatever its predecessor's link is by then (P14).
-    UnlinkBlindly,
     /// A row is deleted instead of unlinked.
     DeleteReachable,
     /// The intent is deleted before the logs, so a crash between leaves logs for ever.

@@ -160,13 +160,10 @@ impl Sweep<'_> {
                 self.run.delete_if("beldi.gc.delete", at, exists).await?;
                 continue;
             }
-            let mut seen = vec![
+            let seen = vec![
                 Condition::equals(Path::attr(NEXT), row.clone()),
                 Condition::Absent(Path::attr(DANGLING)),
             ];
-            if self.run.has(Bug::UnlinkBlindly) {
-                seen.clear();
-            }
             let past = vec![set(NEXT, next.into())];
             let at = (table, row_key(key, before));
             let point = "beldi.gc.unlink";

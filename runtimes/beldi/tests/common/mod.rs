@@ -28,18 +28,25 @@ pub(crate) fn app_of(functions: Vec<(&str, &[&str], Handler)>) -> App {
 }
 
 /// A small cloud with an app on Beldi in it.
+#[allow(dead_code)]
 pub(crate) fn place(world: &World, app: App, config: Config) -> (SimPool, Rc<Beldi>) {
+    let (_, pool, beldi) = place_on(world, app, config);
+    (pool, beldi)
+}
+
+/// The same, and its store.
+pub(crate) fn place_on(world: &World, app: App, config: Config) -> (SimStore, SimPool, Rc<Beldi>) {
     let profile = Profile::shipped("ec2-2021").unwrap();
     let store = SimStore::new(world, &profile, StoreConfig::default()).unwrap();
     let pool = SimPool::new(world, &profile, PoolConfig::for_profile(&profile)).unwrap();
     let platform: Rc<dyn Platform> = Rc::new(pool.clone());
     let beldi = Rc::new(Beldi::new(
         world.clone(),
-        Rc::new(store),
+        Rc::new(store.clone()),
         platform,
         Rc::new(app),
         Retries(20),
         config,
     ));
-    (pool, beldi)
+    (store, pool, beldi)
 }
