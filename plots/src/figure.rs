@@ -3,7 +3,9 @@
 use crate::cdf::Distribution;
 use crate::cost::CostBars;
 use crate::frame::{HEIGHT, WIDTH};
+use crate::growth::Growth;
 use crate::pen::{Pen, register_font};
+use crate::primitives::Primitives;
 use crate::report::report;
 use crate::throughput::Throughput;
 use crate::timeline::Timeline;
@@ -62,6 +64,8 @@ enum Content {
     Distribution(Distribution),
     Timeline(Timeline),
     Cost(CostBars),
+    Growth(Growth),
+    Primitives(Primitives),
 }
 
 impl Figure {
@@ -84,6 +88,8 @@ impl Figure {
             Content::Distribution(figure) => figure.draw(&pen)?,
             Content::Timeline(figure) => figure.draw(&pen)?,
             Content::Cost(figure) => figure.draw(&pen)?,
+            Content::Growth(figure) => figure.draw(&pen)?,
+            Content::Primitives(figure) => figure.draw(&pen)?,
         }
         area.present().map_err(PlotError::drawing)
     }
@@ -142,7 +148,8 @@ pub(crate) fn groups(points: &[Point]) -> impl Iterator<Item = &[Point]> {
 }
 
 /// Every figure of a campaign: per profile, latency against throughput, cost, and the distribution
-/// at a rate that all runtimes have; and the course of one run per runtime.
+/// at a rate that all runtimes have; and the course of one run per runtime. Where the runs have
+/// noted what the runtimes keep, or measured single primitives, figures of that too.
 pub fn figures(loaded: &Loaded) -> Vec<Figure> {
     let points = loaded.points();
     let mut figures = Vec::new();
@@ -171,6 +178,20 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
             "Cost per million answered requests by what is paid for.",
             Content::Cost(CostBars::new(group)),
         ));
+        if let Some(growth) = Growth::new(loaded, group) {
+            figures.push(Figure::new(
+                name("growth"),
+                "Rows of the longest list, and the median response time, over the course of a run.",
+                Content::Growth(growth),
+            ));
+        }
+        if let Some(primitives) = Primitives::new(loaded, group) {
+            figures.push(Figure::new(
+                name("primitives"),
+                "Median and 99th percentile of single primitives by runtime.",
+                Content::Primitives(primitives),
+            ));
+        }
         for timeline in Timeline::of_group(loaded, group) {
             figures.push(Figure::new(
                 format!("timeline-{}", timeline.run()),

@@ -73,15 +73,19 @@ fn place(runtime: &str) -> usize {
 /// that fall on one colour are told apart by moving the later one on.
 pub fn colours<'a>(runtimes: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, RGBColor> {
     let mut taken = BTreeMap::new();
-    for runtime in runtimes {
+    let names: Vec<&str> = runtimes.into_iter().collect();
+    for runtime in names.iter().copied() {
         if taken.contains_key(runtime) {
             continue;
         }
         let mut choice = colour(runtime);
         if !FIXED.iter().any(|(name, _)| *name == runtime) {
             let from = place(runtime);
-            let mut rest = (0..OTHERS.len()).map(|i| OTHERS[(from + i) % OTHERS.len()]);
+            let rest = (0..OTHERS.len()).map(|i| OTHERS[(from + i) % OTHERS.len()]);
+            // With many of them, those of known runtimes that are not among them.
+            let spare = FIXED.iter().filter(|(name, _)| !names.contains(name));
             choice = rest
+                .chain(spare.rev().map(|(_, colour)| *colour))
                 .find(|c| !taken.values().any(|t| t == c))
                 .unwrap_or(choice);
         }
@@ -103,5 +107,10 @@ mod tests {
         );
         let all = colours(["a", "b", "c"]);
         assert!(all["a"] != all["b"] && all["b"] != all["c"] && all["a"] != all["c"]);
+        let many: std::collections::BTreeSet<_> = colours(["a", "b", "c", "d", "beldi"])
+            .into_values()
+            .map(|RGBColor(r, g, b)| (r, g, b))
+            .collect();
+        assert_eq!(many.len(), 5);
     }
 }

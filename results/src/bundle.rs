@@ -6,6 +6,7 @@
 
 use crate::error::BundleError;
 use crate::files;
+use crate::gauges::{self, Gauge};
 use crate::hlog::{self, HlogEntry};
 use crate::manifest::{Environment, Manifest, SCHEMA, check_schema};
 use crate::oplog::{OpLogError, OpReader, OpWriter};
@@ -39,9 +40,12 @@ pub const VERDICT: &str = "verdict.json";
 pub const SUMMARY: &str = "summary.json";
 /// Where and when it ran.
 pub const ENVIRONMENT: &str = "environment.json";
+/// What the runtime kept over time, in bundles whose profile asks for it.
+pub const GAUGES: &str = "gauges.csv";
 /// The digests of all files but this and the environment.
 pub const DIGESTS: &str = "digests.json";
-/// The files that two runs of the same seed have in common, byte for byte.
+/// The files that every bundle has and two runs of the same seed have in common, byte for byte.
+/// [`GAUGES`] is one more where it exists.
 pub const DETERMINISTIC: [&str; 7] = [LATENCY, MANIFEST, OPS, STATE, SUMMARY, VERDICT, WORK];
 
 /// The ending of a folder whose run has not been published.
@@ -60,6 +64,8 @@ pub struct RunData<'a> {
     pub work: &'a Work,
     /// What the runtime left behind.
     pub state: &'a State,
+    /// What the runtime kept over time; empty if nobody asked.
+    pub gauges: &'a [Gauge],
     /// What the oracle says.
     pub verdict: &'a Verdict,
     /// Where and when it ran.
@@ -130,7 +136,8 @@ impl RunBundle {
         let file = dir.join(DIGESTS);
         let Digests { schema, files } = files::read_checked(&file)?;
         check_schema(&file, schema)?;
-        if files.keys().map(String::as_str).ne(DETERMINISTIC) {
+        let names = files.keys().map(String::as_str);
+        if names.filter(|name| *name != GAUGES).ne(DETERMINISTIC) {
             return Err(BundleError::damaged(
                 &file,
                 "it does not list the files of a bundle",
@@ -181,6 +188,25 @@ impl RunBundle {
     /// If the file is missing or damaged.
     pub fn verdict(&self) -> Result<Verdict, BundleError> {
         self.json(VERDICT)
+    }
+
+    /// What the runtime kept over time; nothing if nobody asked.
+    ///
+    /// # Errors
+    /// If the file is missing or damaged.
+    pub fn gauges(&self) -> Result<Vec<Gauge>, BundleError> {
+        if !self.has(GAUGES) {
+            return Ok(Vec::new());
+        }
+        let damaged = |why: String| BundleError::damaged(&self.file(GAUGES), why);
+        let text = String::from_utf8(self.part(GAUGES)?);
+        let text = text.map_err(|error| damaged(error.to_string()))?;
+        gauges::read(&text).map_err(damaged)
+    }
+
+    /// Whether a digest of this file was published.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.digests.contains_key(name)
     }
 
     /// Where and when it ran.
@@ -294,6 +320,7 @@ fn write_parts(dir: &Path, data: &RunData<'_>) -> Result<(), BundleError> {
         ops,
         work,
         state,
+        gauges,
         verdict,
         environment,
     } = data;
@@ -337,6 +364,9 @@ fn write_parts(dir: &Path, data: &RunData<'_>) -> Result<(), BundleError> {
         why: why.to_string(),
     })?;
     files::write(&file(STATE), &packed)?;
+    if !gauges.is_empty() {
+        files::write(&file(GAUGES), gauges::write(gauges).as_bytes())?;
+    }
     files::write(
         &file(ENVIRONMENT),
         &files::checked(&file(ENVIRONMENT), environment)?,
@@ -347,8 +377,10 @@ fn write_parts(dir: &Path, data: &RunData<'_>) -> Result<(), BundleError> {
 /// Writes the list of digests of the files as they are. A bundle without it is not complete.
 pub(crate) fn write_digests(dir: &Path) -> Result<(), BundleError> {
     let digest = |name: &str| Ok((name.to_string(), files::sha256_of(&dir.join(name))?));
+    let gauges = Some(GAUGES).filter(|name| dir.join(name).exists());
     let files = DETERMINISTIC
         .into_iter()
+        .chain(gauges)
         .map(digest)
         .collect::<Result<_, BundleError>>()?;
     let file = dir.join(DIGESTS);

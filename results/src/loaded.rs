@@ -7,7 +7,8 @@ use crate::aggregate::{Point, points};
 use crate::bundle::RunBundle;
 use crate::campaign::{Campaign, Saturation};
 use crate::error::BundleError;
-use crate::hlog;
+use crate::gauges::Gauge;
+use crate::hlog::{self, HlogEntry};
 use crate::manifest::{CampaignManifest, Environment, Manifest, PlannedRun, SCHEMA};
 use crate::summary::Summary;
 use hdrhistogram::Histogram;
@@ -27,6 +28,11 @@ pub struct LoadedRun {
     pub verdict: Verdict,
     /// Response times of the answered requests of the measured window.
     pub response: Histogram<u32>,
+    /// What the runtime kept over time; empty if nobody asked.
+    pub gauges: Vec<Gauge>,
+    /// From one of those moments to the next, the median response time of the answered requests
+    /// intended in between: from, to, median.
+    pub medians: Vec<(u64, u64, u64)>,
     /// Where and when it ran.
     pub environment: Environment,
 }
@@ -38,15 +44,32 @@ impl LoadedRun {
     /// If one of the files is missing or damaged.
     pub fn of(bundle: &RunBundle) -> Result<LoadedRun, BundleError> {
         let manifest = bundle.manifest()?;
+        let (log, gauges) = (bundle.latency_log()?, bundle.gauges()?);
         Ok(LoadedRun {
             dir: bundle.dir().to_path_buf(),
-            response: hlog::answered(&bundle.latency_log()?, manifest.warmup_ns),
+            response: hlog::answered(&log, manifest.warmup_ns),
+            medians: medians(&log, &gauges),
             manifest,
             summary: bundle.summary()?,
             verdict: bundle.verdict()?,
+            gauges,
             environment: bundle.environment()?,
         })
     }
+}
+
+fn medians(log: &[HlogEntry], gauges: &[Gauge]) -> Vec<(u64, u64, u64)> {
+    let between = gauges.windows(2).map(|pair| (pair[0].at_ns, pair[1].at_ns));
+    let median = |(from, to): (u64, u64)| {
+        let inside = |entry: &&HlogEntry| {
+            let middle = entry.from_ns + entry.length_ns / 2;
+            (from..to).contains(&middle)
+        };
+        let entries: Vec<HlogEntry> = log.iter().filter(inside).cloned().collect();
+        let answered = hlog::answered(&entries, 0);
+        (!answered.is_empty()).then(|| (from, to, answered.value_at_quantile(0.5)))
+    };
+    between.filter_map(median).collect()
 }
 
 /// All that is shown of a campaign.

@@ -5,7 +5,8 @@
 //! verdict can be recomputed only by somebody who has the rules, so the caller brings a [`Judge`].
 
 use crate::bundle::{
-    DETERMINISTIC, DIGESTS, ENVIRONMENT, LATENCY, MANIFEST, OPS, RunBundle, SUMMARY, VERDICT,
+    DETERMINISTIC, DIGESTS, ENVIRONMENT, GAUGES, LATENCY, MANIFEST, OPS, RunBundle, SUMMARY,
+    VERDICT,
 };
 use crate::error::BundleError;
 use crate::hlog;
@@ -100,9 +101,12 @@ fn verify_parts(bundle: &RunBundle, rejudge: Option<&Judge<'_>>, report: &mut Ve
     let latency = bundle.part(LATENCY).map_err(&mut keep).ok();
     let environment = bundle.environment().map_err(&mut keep).ok();
     let ops = bundle.ops().map_err(&mut keep).ok();
-    unexpected(bundle.dir()).into_iter().for_each(&mut keep);
+    let gauges = bundle.gauges().map_err(&mut keep).ok();
+    unexpected(bundle.dir(), bundle.has(GAUGES))
+        .into_iter()
+        .for_each(&mut keep);
     if problems.is_empty() {
-        let count = DETERMINISTIC.len();
+        let count = DETERMINISTIC.len() + usize::from(bundle.has(GAUGES));
         report.checked.push(format!(
             "digests of {count} files, {ENVIRONMENT}, {DIGESTS}"
         ));
@@ -134,6 +138,15 @@ fn verify_parts(bundle: &RunBundle, rejudge: Option<&Judge<'_>>, report: &mut Ve
                 compare_logs(bundle, &latency, &log, report);
             }
         }
+    }
+    if let Some(last) = gauges.as_ref().and_then(|gauges| gauges.last()) {
+        if last.at_ns > manifest.duration_ns {
+            let why = "an amount was noted after the end of the load";
+            let file = bundle.file(GAUGES);
+            report.problems.push(BundleError::damaged(&file, why));
+        }
+        let what = format!("{GAUGES}: noted by the run itself, nothing to recompute it from");
+        report.unchecked.push(what);
     }
     match (rejudge, state) {
         (Some(judge), Some(state)) => match bundle.read_ops() {
@@ -285,9 +298,13 @@ fn compare_logs(bundle: &RunBundle, published: &[u8], again: &[u8], report: &mut
 }
 
 /// Files that no bundle has: somebody's notes are better kept elsewhere than taken for data.
-fn unexpected(dir: &Path) -> Vec<BundleError> {
-    let known =
-        |name: &str| DETERMINISTIC.contains(&name) || name == DIGESTS || name == ENVIRONMENT;
+fn unexpected(dir: &Path, gauges: bool) -> Vec<BundleError> {
+    let known = |name: &str| {
+        DETERMINISTIC.contains(&name)
+            || name == DIGESTS
+            || name == ENVIRONMENT
+            || (gauges && name == GAUGES)
+    };
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) => return vec![BundleError::io(dir, "read", e)],

@@ -1,11 +1,13 @@
 //! The requests of a run, whatever its app.
 
-use crate::{Load, Planned, Profile, movie};
+use crate::{Load, Planned, Profile, micro, movie};
 use triptych_model::{Random, mix, mix_str};
 
 /// Makes the data set and the requests of one run.
 #[derive(Clone, Debug)]
 pub enum Generator {
+    /// Of the app of single primitives.
+    Micro(micro::Generator),
     /// Of the movie app.
     Movie(movie::Generator),
 }
@@ -21,6 +23,7 @@ impl Generator {
                 let dataset = movie::Dataset::of(profile).map_err(|error| error.to_string())?;
                 movie::Generator::new(profile, &dataset, seed).map(Generator::Movie)
             }
+            "micro" => micro::Generator::new(profile, seed).map(Generator::Micro),
             other => Err(format!("no requests are known for the app {other:?}")),
         }
     }
@@ -29,6 +32,7 @@ impl Generator {
     /// Requests for one entry point depend on each other's order, others do not.
     pub fn loads(&self) -> Vec<Load> {
         match self {
+            Generator::Micro(micro) => micro.loads(),
             Generator::Movie(movie) => movie.loads(),
         }
     }
@@ -36,6 +40,7 @@ impl Generator {
     /// The names of the request kinds, as [`Planned::kind`] counts them.
     pub fn kinds(&self) -> Vec<String> {
         match self {
+            Generator::Micro(micro) => micro.kinds(),
             Generator::Movie(movie) => movie.kinds(),
         }
     }
@@ -43,6 +48,7 @@ impl Generator {
     /// The request at this position.
     pub fn request(&self, index: u64) -> Planned {
         match self {
+            Generator::Micro(micro) => micro.request(index),
             Generator::Movie(movie) => movie.request(index),
         }
     }

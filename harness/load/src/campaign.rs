@@ -12,7 +12,7 @@ mod source;
 mod units;
 
 pub use sections::{
-    ClientLimits, FaultRates, Full, Platform, Saturation, Seeds, Setting, TimingConfig,
+    ClientLimits, FaultRates, Full, GcPeriod, Platform, Saturation, Seeds, Setting, TimingConfig,
 };
 pub(crate) use source::nearest;
 pub use source::{Mistake, Mistakes};
@@ -24,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_workloads::{Profile, SettingError};
+use triptych_world::fault::LATEST;
 use triptych_world::{MS, SECOND};
 
 /// The campaign that runs if no file is named.
@@ -251,6 +252,7 @@ impl Campaign {
             queue_age,
             t,
             collector_period,
+            gc_period,
             ..
         } = self.timing;
         if t.0 <= timeout.0.saturating_add(queue_age.0) {
@@ -260,7 +262,22 @@ impl Campaign {
             );
             blame(&["timing", "t"], what);
         }
-        for (key, span) in [("timeout", timeout), ("collector_period", collector_period)] {
+        let faults = self.faults.crash_rate > 0.0;
+        let late = timeout.0.saturating_add(queue_age.0).saturating_add(LATEST);
+        if faults && gc_period != GcPeriod::Off && t.0 <= late {
+            let what = format!(
+                "with faults and a garbage collector T must be more than {}: timeout, queue age, and {} that a message may be late",
+                Span(late),
+                Span(LATEST)
+            );
+            blame(&["timing", "t"], what);
+        }
+        let gc_period = Span(gc_period.period().unwrap_or(MS));
+        for (key, span) in [
+            ("timeout", timeout),
+            ("collector_period", collector_period),
+            ("gc_period", gc_period),
+        ] {
             if span.0 < MS {
                 blame(
                     &["timing", key],

@@ -7,6 +7,7 @@
 //! from the start of the load until quiet, so that recovering from a crash is paid for.
 
 mod clients;
+mod gauges;
 mod report;
 mod system;
 #[cfg(test)]
@@ -25,14 +26,15 @@ use triptych_api::{App, Retries};
 use triptych_faas::{Deployment, PoolConfig, SimPool};
 use triptych_model::{OpRecord, Outcome, State, Verdict, Work};
 use triptych_registry::Site;
-use triptych_results::{Environment, Manifest, PriceSheet, RunData};
+use triptych_results::{Environment, Gauge, Manifest, PriceSheet, RunData};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_workloads::{Generator, Profile};
 use triptych_world::fault::Faults;
 use triptych_world::latency::{self, ProfileError};
-use triptych_world::{Deadlock, Options, World};
+use triptych_world::{Deadlock, Nanos, Options, SECOND, World};
 
 use clients::Clients;
+use gauges::Gauges;
 pub use report::{judge, rejudge};
 use system::{System, difference};
 
@@ -86,6 +88,8 @@ pub struct RunOutput {
     pub work: Work,
     /// What the runtime left behind.
     pub state: State,
+    /// What it kept over time, if the profile asks.
+    pub gauges: Vec<Gauge>,
     /// What the oracle says.
     pub verdict: Verdict,
     /// Where and when it ran.
@@ -100,6 +104,7 @@ impl RunOutput {
             ops,
             work,
             state,
+            gauges,
             verdict,
             environment,
         } = self;
@@ -108,6 +113,7 @@ impl RunOutput {
             ops,
             work,
             state,
+            gauges,
             verdict,
             environment,
         }
@@ -155,6 +161,8 @@ struct Plan {
     store: StoreConfig,
     deploy: fn(Site) -> Rc<dyn Deployment>,
     schedule: Schedule,
+    /// How often to note what the runtime keeps, if at all.
+    gauge_period: Option<Nanos>,
     watch: Watch,
 }
 
@@ -164,6 +172,7 @@ struct Done {
     ops: Vec<OpRecord>,
     work: Work,
     state: State,
+    gauges: Vec<Gauge>,
     digest: u64,
 }
 
@@ -247,13 +256,18 @@ pub fn run_subject(
     watch.progress.set(0, FINISHED, 1, 1);
     environment.wall_ns = begun.elapsed().as_nanos() as u64;
     let Done {
-        ops, work, state, ..
+        ops,
+        work,
+        state,
+        gauges,
+        ..
     } = done;
     Ok(RunOutput {
         manifest,
         ops,
         work,
         state,
+        gauges,
         verdict,
         environment,
     })
@@ -300,6 +314,9 @@ fn plan(
         ramp: campaign.ramp.0,
         seed: cell.seed,
     };
+    let gauge_period = profile.settings.get("gauge_seconds");
+    let gauge_period = gauge_period.and_then(|seconds| seconds.parse::<u64>().ok());
+    let gauge_period = gauge_period.map(|seconds| seconds.max(1).saturating_mul(SECOND));
     Ok(Plan {
         campaign: campaign.clone(),
         profile,
@@ -310,6 +327,7 @@ fn plan(
         store,
         deploy: subject.deploy,
         schedule,
+        gauge_period,
         watch: watch.clone(),
     })
 }
@@ -365,6 +383,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         }
     });
     let (planner, sender) = (Rc::clone(&clients), Rc::clone(&clients));
+    let gauges = Gauges::start(&system, plan.gauge_period, plan.schedule.span);
     let driven = drive::drive(
         &system.world,
         times,
@@ -374,6 +393,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         move |op| sink.borrow_mut().push(op),
     )
     .await;
+    let gauges = gauges.take(driven.origin)?;
     let stuck = system.quiet(&clients.requests, drain).await?;
     let work = difference(system.work(), &before);
     system.pool.stop_timers();
@@ -398,6 +418,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         ops,
         work,
         state,
+        gauges,
         digest,
     })
 }

@@ -35,15 +35,19 @@ pub struct Timing {
     pub queue_age: Nanos,
     /// How often the platform itself retries a failed asynchronous execution.
     pub async_retries: u32,
-    /// How often collectors run.
+    /// How often intent collectors run.
     pub collector_period: Nanos,
-    /// The assumed bound on how long any execution of an instance may still be alive after it was
-    /// last started: at least timeout plus queue age plus clock skew.
+    /// How often garbage collectors run; never, if there is no period.
+    pub gc_period: Option<Nanos>,
+    /// The assumed bound on how long after the end of its instance an execution or a message of it
+    /// may still be alive: at least timeout, queue age, the longest delay of a message, and clock
+    /// skew together.
     pub t: Nanos,
 }
 
 impl Default for Timing {
-    /// The timing of Beldi's deployment, with `T` as its specification should have it.
+    /// The timing of Beldi's deployment, with `T` as its specification should have it: five seconds
+    /// of skew beside what an execution can take and how late an injected fault makes a message.
     fn default() -> Self {
         const SECOND: Nanos = triptych_world::SECOND;
         Timing {
@@ -51,7 +55,8 @@ impl Default for Timing {
             queue_age: 60 * SECOND,
             async_retries: 0,
             collector_period: 60 * SECOND,
-            t: 125 * SECOND,
+            gc_period: Some(60 * SECOND),
+            t: (60 + 60 + 5) * SECOND + triptych_world::fault::LATEST,
         }
     }
 }
@@ -107,6 +112,16 @@ pub fn runtimes() -> Vec<RuntimeEntry> {
             },
         },
         RuntimeEntry {
+            name: "beldi-crosstable",
+            about: "log-based, data and log in two tables by transactions of the store",
+            declares: triptych_beldi::DECLARES_CROSS_TABLE,
+            deploy: |site| {
+                let timing = site.timing;
+                let config = Config::cross_table(timing.collector_period, timing.timeout);
+                beldi(site, config)
+            },
+        },
+        RuntimeEntry {
             name: "beldi-direct",
             about: "log-based, with the artifact's direct writes of other functions' tables",
             declares: triptych_beldi::DECLARES,
@@ -118,7 +133,29 @@ pub fn runtimes() -> Vec<RuntimeEntry> {
                 )
             },
         },
+        RuntimeEntry {
+            name: "beldi-direct-gc-off",
+            about: "beldi-direct that never collects garbage, to compare with",
+            declares: triptych_beldi::DECLARES,
+            deploy: |site| collecting_every(site, None),
+        },
+        RuntimeEntry {
+            name: "beldi-direct-gc-10min",
+            about: "beldi-direct that collects garbage every ten minutes, to compare with",
+            declares: triptych_beldi::DECLARES,
+            deploy: |site| collecting_every(site, Some(600 * triptych_world::SECOND)),
+        },
     ]
+}
+
+/// The artifact's variant with a period of its own, so that one campaign can compare several.
+fn collecting_every(mut site: Site, gc_period: Option<Nanos>) -> Rc<dyn Deployment> {
+    site.timing.gc_period = gc_period;
+    let timing = site.timing;
+    beldi(
+        site,
+        Config::direct(timing.collector_period, timing.timeout),
+    )
 }
 
 fn beldi(site: Site, config: Config) -> Rc<dyn Deployment> {
@@ -128,18 +165,26 @@ fn beldi(site: Site, config: Config) -> Rc<dyn Deployment> {
         platform,
         app,
         retries,
-        ..
+        timing,
     } = site;
+    let config = config.with_gc(timing.gc_period, timing.t);
     Rc::new(Beldi::new(world, store, platform, app, retries, config))
 }
 
 /// Every app that profiles may name.
 pub fn apps() -> Vec<AppEntry> {
-    vec![AppEntry {
-        name: "movie",
-        about: "movie reviews: compose, read, log in (14 functions)",
-        build: |profile| triptych_movie::app(&profile.settings),
-    }]
+    vec![
+        AppEntry {
+            name: "movie",
+            about: "movie reviews: compose, read, log in (14 functions)",
+            build: |profile| triptych_movie::app(&profile.settings),
+        },
+        AppEntry {
+            name: "micro",
+            about: "one operation per request on one hot key (2 functions)",
+            build: |profile| triptych_micro::app(&profile.settings),
+        },
+    ]
 }
 
 /// A name that is not in the list, with the names that are.

@@ -152,12 +152,16 @@ impl FaultPlan {
     }
 }
 
+/// No effect is applied later than this after its execution crashed, at random faults. A protocol
+/// that assumes a bound on the life of a message must assume more.
+pub const LATEST: Nanos = 240 * SECOND;
+
 /// Half of the late effects arrive within half a second, half only after the instance was very
 /// probably executed again by a collector.
 fn late(random: &mut Random) -> Nanos {
     if random.chance(0.5) {
         random.below(SECOND / 2)
     } else {
-        60 * SECOND + random.below(180 * SECOND)
+        60 * SECOND + random.below(LATEST - 60 * SECOND)
     }
 }

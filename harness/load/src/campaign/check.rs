@@ -206,7 +206,11 @@ impl<'a> Check<'a> {
             allowed.extend(listed.filter_map(Json::as_str));
             allowed.extend(schema.get("const").and_then(Json::as_str));
         }
-        if !allowed.is_empty() && !allowed.contains(&text) {
+        let format = schemas
+            .iter()
+            .find_map(|schema| schema.get("format")?.as_str());
+        let word = allowed.contains(&text);
+        if !allowed.is_empty() && !word && format.is_none() {
             let near = nearest(text, allowed.iter().copied());
             let mut help: Vec<String> = near
                 .map(|near| format!("did you mean `{near}`?"))
@@ -215,18 +219,14 @@ impl<'a> Check<'a> {
             help.push(format!("`{name}` can be {}", allowed.join(", ")));
             return self.wrong(at, format!("there is no `{text}` for `{name}`"), help);
         }
-        let format = schemas
-            .iter()
-            .find_map(|schema| schema.get("format")?.as_str());
         if format == Some("span")
+            && !word
             && let Err(problem) = Span::parse(text)
         {
             let what = format!("`{name}`: {problem}");
-            self.wrong(
-                at,
-                what,
-                vec!["write it like \"60s\", \"500ms\" or \"2min\"".to_owned()],
-            );
+            let mut help = vec!["write it like \"60s\", \"500ms\" or \"2min\"".to_owned()];
+            help.extend(allowed.iter().map(|word| format!("or write \"{word}\"")));
+            self.wrong(at, what, help);
         } else if format == Some("id") && !is_id(text) {
             let what = format!("`{name}`: \"{text}\" cannot name a folder");
             let help = "use letters, digits, `.`, `_` and `-`, not starting with `.`".to_owned();

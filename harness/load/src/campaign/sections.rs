@@ -4,7 +4,7 @@ use super::{Span, known};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use triptych_registry::Timing;
-use triptych_world::SECOND;
+use triptych_world::{Nanos, SECOND};
 
 /// The seed of the first repetition, or one per repetition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -134,6 +134,57 @@ impl Default for ClientLimits {
     }
 }
 
+/// How often garbage is collected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum GcPeriod {
+    /// Never.
+    Off,
+    /// Every so often.
+    Every(Span),
+}
+
+impl GcPeriod {
+    /// The period, if there is one.
+    pub fn period(self) -> Option<Nanos> {
+        match self {
+            GcPeriod::Off => None,
+            GcPeriod::Every(span) => Some(span.0),
+        }
+    }
+}
+
+impl Serialize for GcPeriod {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            GcPeriod::Off => serializer.serialize_str("off"),
+            GcPeriod::Every(span) => span.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for GcPeriod {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "off" => Ok(GcPeriod::Off),
+            span => Span::parse(span)
+                .map(GcPeriod::Every)
+                .map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for GcPeriod {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "GcPeriod".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let span = Span::json_schema(generator);
+        schemars::json_schema!({ "anyOf": [span, { "const": "off" }] })
+    }
+}
+
 /// Timeouts and periods of the system under test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -145,10 +196,13 @@ pub struct TimingConfig {
     /// How often the platform repeats a failed asynchronous execution.
     #[schemars(range(min = 0, max = 10))]
     pub async_retries: u32,
-    /// How often collectors run.
+    /// How often intent collectors run.
     pub collector_period: Span,
-    /// The assumed bound on how long an execution may still be alive after its start: more than
-    /// timeout and queue age together.
+    /// How often garbage collectors run, or off.
+    pub gc_period: GcPeriod,
+    /// The assumed bound on how long after the end of its instance an execution or a message may
+    /// still be alive: more than timeout and queue age together, and with faults and a garbage
+    /// collector than the longest delay of a message as well.
     pub t: Span,
     /// How long a run may take to become quiet after the load; after that it counts as stuck.
     pub drain: Span,
@@ -161,6 +215,7 @@ impl Default for TimingConfig {
             queue_age,
             async_retries,
             collector_period,
+            gc_period,
             t,
         } = Timing::default();
         TimingConfig {
@@ -168,6 +223,7 @@ impl Default for TimingConfig {
             queue_age: Span(queue_age),
             async_retries,
             collector_period: Span(collector_period),
+            gc_period: gc_period.map_or(GcPeriod::Off, |period| GcPeriod::Every(Span(period))),
             t: Span(t),
             drain: Span(3_600 * SECOND),
         }
@@ -182,6 +238,7 @@ impl TimingConfig {
             queue_age: self.queue_age.0,
             async_retries: self.async_retries,
             collector_period: self.collector_period.0,
+            gc_period: self.gc_period.period(),
             t: self.t.0,
         }
     }

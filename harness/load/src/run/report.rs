@@ -128,6 +128,8 @@ impl Facts<'_> {
             ("async_retries", u64::from(timing.async_retries)),
             ("collector_period_ns", timing.collector_period.0),
             ("t_ns", timing.t.0),
+            // 0: never.
+            ("gc_period_ns", timing.gc_period.period().unwrap_or(0)),
             ("drain_ns", timing.drain.0),
             ("ramp_ns", self.campaign.ramp.0),
         ];
