@@ -92,11 +92,11 @@ impl Primitives {
         let largest = bars.map(|bar| bar.p99).fold(0.0, f64::max);
         let nothing: Vec<String> = runs
             .iter()
-            .map(|(point, _, nothing)| format!("{} {nothing:.1} ms", point.runtime))
+            .map(|(point, _, nothing)| format!("{} {nothing:.1}", point.runtime))
             .collect();
         let mut notes = vec![format!(
-            "How long the entry function ran, less the median of a request that does nothing: {}. \
-             One run per runtime at {} requests/s.",
+            "How long the entry function ran, less the median of a request that does nothing (ms): {}. \
+             The numbers are medians. One run per runtime at {} requests/s.",
             nothing.join(", "),
             triptych_results::format::plain(point.rate),
         )];

@@ -393,7 +393,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         move |op| sink.borrow_mut().push(op),
     )
     .await;
-    let gauges = gauges.take(driven.origin)?;
+    let gauges = gauges.take(&system, driven.origin).await?;
     let stuck = system.quiet(&clients.requests, drain).await?;
     let work = difference(system.work(), &before);
     system.pool.stop_timers();

@@ -28,9 +28,12 @@ pub(crate) fn of(guarantee: Guarantee, facts: &Facts<'_>, floors: &Floors) -> Gu
     } else {
         (Status::Valid, rests_on(guarantee, facts.coverage))
     };
+    // Nobody is held to isolating what an app never does: without a rule about it, the app has no
+    // transactions.
+    let spoken = guarantee != Guarantee::Isolation || speaking(facts.rules, guarantee).count() > 0;
     GuaranteeVerdict {
         guarantee,
-        promised: facts.promised,
+        promised: facts.promised && spoken,
         status,
         because,
     }

@@ -11,7 +11,11 @@ use triptych_world::Nanos;
 type Noted = Rc<RefCell<Result<Vec<Gauge>, String>>>;
 
 /// What has been noted so far.
-pub(super) struct Gauges(Noted);
+pub(super) struct Gauges {
+    noted: Noted,
+    /// When the last moment is.
+    end: Option<Nanos>,
+}
 
 impl Gauges {
     /// Notes now and then every `period`, as long as the load lasts. Nothing without a period.
@@ -42,15 +46,20 @@ impl Gauges {
                 }
             });
         }
-        Gauges(noted)
+        let end = period.map(|period| system.world.now() + span - span % period);
+        Gauges { noted, end }
     }
 
-    /// What was noted, by the time from the start of the load.
+    /// What was noted, by the time from the start of the load. Waits for the last moment.
     ///
     /// # Errors
     /// If the runtime could not say what it keeps.
-    pub(super) fn take(self, origin: Nanos) -> Result<Vec<Gauge>, RunError> {
-        let mut gauges = self.0.replace(Ok(Vec::new())).map_err(RunError::Dump)?;
+    pub(super) async fn take(self, system: &System, origin: Nanos) -> Result<Vec<Gauge>, RunError> {
+        if let Some(end) = self.end {
+            // One more, so that whoever is due at that moment has had its turn.
+            system.world.sleep_until(end + 1).await;
+        }
+        let mut gauges = self.noted.replace(Ok(Vec::new())).map_err(RunError::Dump)?;
         for gauge in &mut gauges {
             gauge.at_ns = gauge.at_ns.saturating_sub(origin);
         }

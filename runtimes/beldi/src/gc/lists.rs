@@ -2,9 +2,9 @@
 //!
 //! Only keys that have more than their first row are looked at; a sparse index names them. An
 //! interior row whose entries all belong to instances that are over is *unlinked*: its predecessor
-//! points past it. A reader that stands on it still finds the way, because it keeps its link. The
-//! next pass sees that it cannot be reached from the head and *stamps* it, and a pass at least `T`
-//! later *deletes* it. Rows of appends that crashed are found the same way.
+//! points past it. A reader that stands on it still finds the way, because it keeps its link. Then the
+//! list is looked at again, and a row that cannot be reached from the head is *stamped*; a pass at
+//! least `T` later *deletes* it. Rows of appends that crashed are found the same way.
 //!
 //! A reachable row is never deleted. Unlinking is conditional on the link that was seen, and every
 //! pass looks again before it deletes. Two passes may between them put a row back into its list; a
@@ -110,7 +110,15 @@ impl Sweep<'_> {
                 self.run.delete_if("beldi.gc.delete", at, unchanged).await?;
             }
         }
-        self.unlink(table, key, &rows, &reached).await?;
+        if self.unlink(table, key, &rows, &reached).await? {
+            let rows = self.rows("beldi.gc.again", table, key).await?;
+            let reached = walk(&rows);
+            let unstamped =
+                |(id, row): &(&Name, &Item)| !reached.contains(*id) && !row.contains_key(DANGLING);
+            for (id, _) in rows.iter().filter(unstamped) {
+                self.stamp(table, key, id).await?;
+            }
+        }
         for id in &reached {
             if let Some(since) = rows[id].get(DANGLING) {
                 let unchanged = Condition::equals(Path::attr(DANGLING), since.clone());
@@ -137,9 +145,17 @@ impl Sweep<'_> {
             .map(drop)
     }
 
-    async fn unlink(&self, table: &Name, key: &Name, rows: &Rows, reached: &[Name]) -> Result<()> {
+    /// Whether it unlinked anything.
+    async fn unlink(
+        &self,
+        table: &Name,
+        key: &Name,
+        rows: &Rows,
+        reached: &[Name],
+    ) -> Result<bool> {
+        let mut unlinked = false;
         let [head, interior @ .., _] = reached else {
-            return Ok(());
+            return Ok(unlinked);
         };
         let first = &rows[head];
         if entries(first).next().is_some() && self.all_over(&instances(first)).await? {
@@ -173,10 +189,11 @@ impl Sweep<'_> {
                 .await?
             {
                 // Somebody else was here; the next pass sees what has become of the list.
-                return Ok(());
+                return Ok(unlinked);
             }
+            unlinked = true;
         }
-        Ok(())
+        Ok(unlinked)
     }
 
     /// Empties the first row. It has a successor, so it takes no effect, and nobody reads it.
