@@ -5,27 +5,36 @@
 //!
 //! * the row (key, `HEAD`) is the entry of the list and is never unlinked;
 //! * `NEXTROW` is set at most once, and only in a full row, which takes no log entry any more;
-//! * only the tail takes effects, and the value of a new tail is a copy of the old one's;
+//! * only the tail takes effects, and the state of a new tail (value and lock) is a copy of the old
+//!   one's;
+//! * an effect outside of a transaction waits until no transaction holds the key;
 //! * a log key is in at most one row of its key's list.
 
 use crate::Bug;
+use crate::lock::LockWord;
 use crate::log::{Run, interrupted};
-use crate::names::{HEAD, HOLDER, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE};
-use crate::tx::TxContext;
+use crate::names::{HEAD, KEY, LOCK, LOG_SIZE, LOGS, NEXT, ROW, VALUE};
 use std::collections::BTreeMap;
 use triptych_api::{Change, Error, Result, apply, lower, lower_optimistic};
 use triptych_model::{Action, Comparison, Condition, Item, Map, Name, Operand, Path, Value};
 use triptych_store::{Key, PageKey, Request, Response, Return, StoreError};
-use triptych_world::MS;
 
 /// What one look at all rows of a key shows.
-enum Skeleton {
-    /// The log key is there, with this outcome.
-    Done(Value),
-    /// It is not; this is the tail.
-    Tail(Name),
-    /// The key has no rows.
-    Empty,
+pub(crate) struct Skeleton {
+    /// What the log key stands for, if it is there.
+    pub(crate) outcome: Option<Value>,
+    /// The last row; none if the key has no rows.
+    pub(crate) tail: Option<Name>,
+}
+
+/// Where to go on after an attempt on one row missed.
+pub(crate) enum Next {
+    /// Nowhere: the log key is there, with this outcome.
+    Logged(Value),
+    /// To this row, which is behind the full one.
+    Row(Name),
+    /// To the same row, which somebody else changed or, if so, has locked.
+    Same(Option<LockWord>),
 }
 
 /// An effect on one key.
@@ -34,35 +43,21 @@ pub(crate) enum Effect {
     Write(Value),
     /// Changes the document if the condition holds of it.
     Update(Condition, Vec<Change>),
-    /// Takes the lock for a transaction. Logs true, or the lock word of who holds it.
-    Lock(TxContext),
-    /// Gives the lock back, and replaces the value if there is a new one, in one step. Logs whether
-    /// the transaction held the lock.
-    Release(Name, Option<Value>),
-}
-
-/// What became of an effect.
-pub(crate) struct Logged {
-    /// The logged outcome.
-    pub(crate) outcome: Value,
-    /// Whether an earlier execution had logged it.
-    pub(crate) replayed: bool,
 }
 
 /// What one attempt on one row came to.
-pub(crate) enum Attempt {
+enum Attempt {
     /// The effect (or its refusal) is logged.
     Logged(Value),
     /// Nothing happened: look at the row again.
     Missed,
 }
 
-/// How often an effect is tried before the execution gives up and is repeated later.
-const ATTEMPTS: u32 = 400;
-/// The longest pause between two looks at a key that a transaction has locked.
-const LOCKED_PAUSE: u64 = 200 * MS;
+/// How often an effect is tried before the execution gives up and is repeated later. Waiting for a
+/// lock takes up to that many pauses, which is longer than a platform lets an execution live.
+pub(crate) const ATTEMPTS: u32 = 1_000;
 
-fn logged(cid: &str) -> Path {
+pub(crate) fn logged(cid: &str) -> Path {
     Path::attr(LOGS).field(cid)
 }
 
@@ -81,10 +76,16 @@ impl Run {
     /// That the pages are no snapshot does no harm: a row seen with a successor was full and can
     /// never take the log key later; a row seen without one is checked again by the conditional
     /// update that follows; rows that were missed lie beyond the tail that was found.
-    async fn skeleton(&self, table: &Name, key: &Name, cid: Option<&str>) -> Result<Skeleton> {
+    pub(crate) async fn skeleton(
+        &self,
+        table: &Name,
+        key: &Name,
+        cid: Option<&str>,
+    ) -> Result<Skeleton> {
         let mut projection = vec![Path::attr(ROW), Path::attr(NEXT)];
         projection.extend(cid.map(logged));
         let mut next: BTreeMap<Name, Option<Name>> = BTreeMap::new();
+        let mut found = None;
         let mut start: Option<PageKey> = None;
         loop {
             let request = Request::Query {
@@ -109,7 +110,7 @@ impl Run {
             };
             for item in items {
                 if let Some(outcome) = cid.and_then(|cid| item.get(LOGS)?.get(cid)) {
-                    return Ok(Skeleton::Done(outcome.clone()));
+                    found = Some(outcome.clone());
                 }
                 if let Some(Value::Str(row)) = item.get(ROW) {
                     next.insert(row.clone(), text(&item, NEXT));
@@ -120,21 +121,20 @@ impl Run {
                 break;
             }
         }
-        if next.is_empty() {
-            return Ok(Skeleton::Empty);
-        }
         let mut tail = Name::from(HEAD);
         while let Some(Some(successor)) = next.get(&tail) {
             tail = successor.clone();
         }
-        Ok(Skeleton::Tail(tail))
+        Ok(Skeleton {
+            outcome: found,
+            tail: (!next.is_empty()).then_some(tail),
+        })
     }
 
     /// The current value of a key. Not logged.
     pub(crate) async fn current(&self, table: &Name, key: &Name) -> Result<Option<Value>> {
-        let mut row = match self.skeleton(table, key, None).await? {
-            Skeleton::Tail(row) => row,
-            Skeleton::Empty | Skeleton::Done(_) => return Ok(None),
+        let Some(mut row) = self.skeleton(table, key, None).await?.tail else {
+            return Ok(None);
         };
         loop {
             let projection = Some(vec![Path::attr(VALUE), Path::attr(NEXT)]);
@@ -158,71 +158,73 @@ impl Run {
         key: &Name,
         effect: Effect,
     ) -> Result<Value> {
-        let logged = self.logged_effect(step, table, key, effect).await?;
-        Ok(logged.outcome)
-    }
-
-    /// [`Run::effect`], and whether it was made before.
-    pub(crate) async fn logged_effect(
-        &self,
-        step: &str,
-        table: &Name,
-        key: &Name,
-        effect: Effect,
-    ) -> Result<Logged> {
         let cid = self.cid(step);
         let effect = self.spoil(&cid, effect);
-        let made = |outcome, replayed| Ok(Logged { outcome, replayed });
-        let mut row = match self.skeleton(table, key, Some(&cid)).await? {
-            Skeleton::Done(outcome) => return made(outcome, true),
-            Skeleton::Tail(row) => row,
-            Skeleton::Empty => {
-                self.insert_head(table, key).await?;
-                Name::from(HEAD)
-            }
-        };
-        let mut pause = 5 * MS;
-        for _ in 0..ATTEMPTS {
+        let look = self.skeleton(table, key, Some(&cid)).await?;
+        if let Some(outcome) = look.outcome {
+            return Ok(outcome);
+        }
+        let mut row = self.tail_or_head(look.tail, table, key).await?;
+        for waited in 0..ATTEMPTS {
             let at = (table, key, &*row);
             let attempt = match &effect {
                 Effect::Write(value) => self.try_write(&cid, at, value).await?,
                 Effect::Update(condition, changes) => {
                     self.try_update(&cid, at, condition, changes).await?
                 }
-                Effect::Lock(tx) => self.try_lock(&cid, at, tx).await?,
-                Effect::Release(tx, value) => {
-                    self.try_release(&cid, at, tx, value.as_ref()).await?
-                }
             };
             if let Attempt::Logged(outcome) = attempt {
-                return made(outcome, false);
+                return Ok(outcome);
             }
-            let seen = [LOG_SIZE, NEXT, HOLDER].map(Path::attr);
-            let seen = seen.into_iter().chain([logged(&cid)]).collect();
-            let place = (table, row_key(key, &row));
-            let item = self
-                .get("beldi.write.look", place, Some(seen))
-                .await?
-                .unwrap_or_default();
-            if let Some(outcome) = item.get(LOGS).and_then(|logs| logs.get(&cid)) {
-                return made(outcome.clone(), true);
-            }
-            if let Some(next) = text(&item, NEXT) {
-                row = next;
-            } else if item.get(LOG_SIZE).and_then(Value::as_int) >= Some(self.capacity()) {
-                row = self.append_row(table, key, &row).await?;
-            } else if item.contains_key(HOLDER) {
-                // What is not in a transaction holds nothing while it waits, so it cannot be in a
-                // deadlock.
-                let world = &self.shared.world;
-                let jitter = world.keyed(self.scope.next_key()).below(pause);
-                world.sleep(pause / 2 + jitter).await;
-                pause = (2 * pause).min(LOCKED_PAUSE);
+            match self.after_miss(Some(&cid), table, key, &row).await? {
+                Next::Logged(outcome) => return Ok(outcome),
+                Next::Row(next) => row = next,
+                Next::Same(None) => {}
+                Next::Same(Some(_)) => self.pause(waited).await,
             }
         }
         Err(Error::Interrupted(format!(
             "no room for step {step} in the rows of {key:?}"
         )))
+    }
+
+    /// The tail of a list, which is begun if there is none.
+    pub(crate) async fn tail_or_head(
+        &self,
+        tail: Option<Name>,
+        table: &Name,
+        key: &Name,
+    ) -> Result<Name> {
+        if let Some(tail) = tail {
+            return Ok(tail);
+        }
+        self.insert_head(table, key).await?;
+        Ok(Name::from(HEAD))
+    }
+
+    /// Looks why an attempt on a row missed; appends a row if this one is full.
+    pub(crate) async fn after_miss(
+        &self,
+        cid: Option<&str>,
+        table: &Name,
+        key: &Name,
+        row: &Name,
+    ) -> Result<Next> {
+        let attributes = [NEXT, LOG_SIZE, LOCK].map(Path::attr);
+        let seen = attributes.into_iter().chain(cid.map(logged)).collect();
+        let place = (table, row_key(key, row));
+        let item = self.get("beldi.write.look", place, Some(seen)).await?;
+        let item = item.unwrap_or_default();
+        if let Some(outcome) = cid.and_then(|cid| item.get(LOGS)?.get(cid)) {
+            return Ok(Next::Logged(outcome.clone()));
+        }
+        if let Some(next) = text(&item, NEXT) {
+            return Ok(Next::Row(next));
+        }
+        if item.get(LOG_SIZE).and_then(Value::as_int) >= Some(self.capacity()) {
+            return Ok(Next::Row(self.append_row(table, key, row).await?));
+        }
+        Ok(Next::Same(item.get(LOCK).and_then(LockWord::from_value)))
     }
 
     fn capacity(&self) -> i64 {
@@ -233,7 +235,7 @@ impl Run {
     fn spoil(&self, cid: &str, effect: Effect) -> Effect {
         match effect {
             Effect::Update(condition, changes)
-                if self.has(Bug::DropAppend)
+                if self.shared.config.bug == Some(Bug::DropAppend)
                     && triptych_world::mix_str(0, cid).is_multiple_of(7) =>
             {
                 let kept = changes
@@ -245,20 +247,24 @@ impl Run {
         }
     }
 
-    /// The row still takes this log key, and no transaction has locked it.
-    fn open_and_free(&self, cid: &str) -> Vec<Condition> {
-        let mut all = self.open(cid);
-        all.push(Condition::Absent(Path::attr(HOLDER)));
-        all
+    /// The row is not full. A full one takes no effects, so that it can be copied.
+    pub(crate) fn not_full(&self) -> Condition {
+        let capacity = Value::Int(self.capacity());
+        Condition::Compare(Path::attr(LOG_SIZE), Comparison::Less, capacity)
     }
 
     /// The row still takes this log key.
-    pub(crate) fn open(&self, cid: &str) -> Vec<Condition> {
-        let capacity = Value::Int(self.capacity());
-        vec![
-            Condition::Absent(logged(cid)),
-            Condition::Compare(Path::attr(LOG_SIZE), Comparison::Less, capacity),
-        ]
+    pub(crate) fn room(&self, cid: &str) -> Vec<Condition> {
+        vec![Condition::Absent(logged(cid)), self.not_full()]
+    }
+
+    /// The row still takes this log key, and no transaction holds the key.
+    fn open(&self, cid: &str) -> Vec<Condition> {
+        let mut all = self.room(cid);
+        if self.shared.config.bug != Some(Bug::PlainWritesIgnoreLocks) {
+            all.push(Condition::Absent(Path::attr(LOCK)));
+        }
+        all
     }
 
     pub(crate) fn log_clauses(cid: &str, outcome: Operand) -> Vec<Action> {
@@ -281,7 +287,7 @@ impl Run {
             Operand::Value(value.clone()),
         ));
         let place = (table, row_key(key, row));
-        let open = Condition::All(self.open_and_free(cid));
+        let open = Condition::All(self.open(cid));
         let done = self
             .update_if("beldi.write.row", place, update, open)
             .await?;
@@ -315,7 +321,7 @@ impl Run {
             let mut update = Self::log_clauses(cid, Operand::Value(outcome.clone()));
             let document = Operand::Value(Value::from(document));
             update.push(Action::Set(Path::attr(VALUE), document));
-            let mut all = self.open_and_free(cid);
+            let mut all = self.open(cid);
             all.push(Condition::Absent(Path::attr(VALUE)));
             let place = (at.0, row_key(at.1, at.2));
             if self
@@ -328,7 +334,7 @@ impl Run {
         if is_trivial(condition) {
             return Ok(Attempt::Missed);
         }
-        let mut all = self.open_and_free(cid);
+        let mut all = self.open(cid);
         all.push(Condition::Not(Box::new(met)));
         if of_nothing {
             all.push(exists);
@@ -352,7 +358,7 @@ impl Run {
         met: &Condition,
         changes: &[Change],
     ) -> Result<Attempt> {
-        let mut all = self.open_and_free(cid);
+        let mut all = self.open(cid);
         all.push(met.clone());
         let (mut update, outcome) = match lower(changes, VALUE) {
             Some((update, sum)) => (update, sum),
@@ -405,28 +411,27 @@ impl Run {
             .map(drop)
     }
 
-    /// An empty log beside this state.
     fn new_row(state: Item) -> Vec<Action> {
-        let set = |name, value| Action::Set(Path::attr(name), Operand::Value(value));
+        let set = |name: &str, value| Action::Set(Path::attr(name), Operand::Value(value));
         let mut update = vec![
             set(LOGS, Value::from(Map::new())),
             set(LOG_SIZE, Value::Int(0)),
         ];
-        update.extend(state.iter().map(|(name, value)| set(name, value.clone())));
+        let state = state.into_iter();
+        update.extend(state.map(|(name, value)| set(&name, value)));
         update
     }
 
     /// Links a new row behind a full one and returns the row that is behind it now.
     async fn append_row(&self, table: &Name, key: &Name, full: &str) -> Result<Name> {
-        // A full row takes no more effects, so what is read here is final. The whole state goes
-        // along: a lock that is not copied is a lock that is lost.
-        let state = [VALUE, HOLDER].map(Path::attr).to_vec();
+        // A full row takes no more effects, so what is read here is final: the whole logical state.
+        let mut state = vec![Path::attr(VALUE)];
+        if self.shared.config.bug != Some(Bug::LockLostOnAppend) {
+            state.push(Path::attr(LOCK));
+        }
         let place = (table, row_key(key, full));
         let old = self.get("beldi.append.read", place, Some(state)).await?;
-        let mut state = old.unwrap_or_default();
-        if self.has(Bug::LockLostOnAppend) {
-            state.remove(HOLDER);
-        }
+        let state = old.unwrap_or_default();
         let id = self.fresh_id();
         let place = (table, row_key(key, &id));
         let absent = Condition::Absent(Path::attr(KEY));

@@ -1,6 +1,8 @@
 //! What Beldi sends to a function: calls, and the protocol's own messages.
 
-use crate::tx::TxContext;
+use crate::names::CONTEXT;
+use crate::tx::Context;
+use std::sync::Arc;
 use triptych_model::{Name, Value};
 
 /// A call: run the instance.
@@ -55,42 +57,41 @@ fn with_caller(
     op: &str,
     input: Value,
     caller: Option<&Caller>,
-    tx: Option<&TxContext>,
 ) -> Value {
     let mut rest = vec![("op", Value::str(op)), ("input", input)];
     if let Some(caller) = caller {
         rest.push(("caller", caller.to_value()));
     }
-    if let Some(tx) = tx {
-        rest.push(("tx", tx.to_word()));
-    }
     envelope(kind, instance, rest)
 }
 
-/// The transaction that a call is part of.
-pub(crate) fn tx(body: &Value) -> Option<TxContext> {
-    TxContext::from_word(body.get("tx")?)
-}
-
-/// See [`CALL`].
+/// See [`CALL`]. In a transaction, the callee takes part in it.
 pub(crate) fn call(
     instance: &str,
     op: &str,
     input: Value,
     caller: Option<&Caller>,
-    tx: Option<&TxContext>,
+    context: Option<&Context>,
 ) -> Value {
-    with_caller(CALL, instance, op, input, caller, tx)
+    let call = with_caller(CALL, instance, op, input, caller);
+    match (call, context) {
+        (Value::Map(mut fields), Some(context)) => {
+            let fields = Arc::make_mut(&mut fields);
+            fields.insert(Name::from(CONTEXT), context.to_value());
+            Value::from(std::mem::take(fields))
+        }
+        (call, _) => call,
+    }
 }
 
 /// See [`START`].
 pub(crate) fn start(instance: &str, op: &str, input: Value) -> Value {
-    with_caller(START, instance, op, input, None, None)
+    with_caller(START, instance, op, input, None)
 }
 
 /// See [`REGISTER`].
 pub(crate) fn register(instance: &str, op: &str, input: Value, caller: &Caller) -> Value {
-    with_caller(REGISTER, instance, op, input, Some(caller), None)
+    with_caller(REGISTER, instance, op, input, Some(caller))
 }
 
 /// See [`CALLBACK`]. `callee` is checked against the log entry, so that a late one cannot touch an

@@ -1,13 +1,10 @@
 //! What an app's operations become on Beldi.
 
-use crate::Bug;
 use crate::daal::Effect;
 use crate::envelope::{self, Caller};
-use crate::finish::Finish;
 use crate::log::Run;
 use crate::names::{CALLEE, RETURN, intent_table};
-use crate::shadow::Send;
-use crate::tx::TxContext;
+use crate::tx::{Context, Mode};
 use crate::wrapper::intent_clauses;
 use futures_util::future::{LocalBoxFuture, join_all};
 use triptych_api::{Change, Error, Fresh, Instance, Result, Step, TxEnd, Updated, decode_reply};
@@ -24,10 +21,9 @@ struct Callee {
 }
 
 impl Run {
-    /// Fixes the id of the instance that a step calls. Whoever logs first decides, unless the id was
-    /// fixed elsewhere.
-    async fn callee(&self, step: &Step, id: Option<Name>) -> Result<Callee> {
-        let fresh = id.map_or_else(|| self.fresh_id(), |id| id.to_string());
+    /// Fixes the id of the instance that a step calls. Whoever logs first decides.
+    async fn callee(&self, step: &Step) -> Result<Callee> {
+        let fresh = self.fresh_id();
         let entry = vec![(CALLEE, Value::str(&fresh))];
         if self
             .put_log("beldi.invoke.log", step.as_str(), entry)
@@ -58,53 +54,43 @@ impl Run {
         }
     }
 
-    pub(crate) async fn sync_call(
+    async fn sync_call(&self, step: Step, to: Name, op: Name, input: Value) -> Result<Value> {
+        let Some(tx) = self.transaction_of(&step) else {
+            return self.call_as(step, to, (op, input), None).await;
+        };
+        let step = self.spoil_step(step).await?;
+        // Its participant is recorded before it can lock anything.
+        self.record_callee(&tx, &step, &to).await?;
+        let context = tx.context(Mode::Execute);
+        self.call_as(step, to, (op, input), Some(context)).await
+    }
+
+    /// A logged call, with what it is to do in a transaction.
+    pub(crate) async fn call_as(
         &self,
         step: Step,
         to: Name,
-        op: Name,
-        input: Value,
-        tx: Option<TxContext>,
+        (op, input): (Name, Value),
+        context: Option<Context>,
     ) -> Result<Value> {
-        if let Some(tx) = &tx {
-            self.shadow_callee(&step, tx, &to).await?;
-        }
-        let step = match tx.is_some() && self.has(Bug::StepsDependOnLog) {
-            true => Step::new(format!("call{}", self.calls.get())),
-            false => step,
-        };
-        let callee = self.callee(&step, None).await?;
+        let callee = self.callee(&step).await?;
         if let Some(result) = callee.result {
-            self.calls.set(self.calls.get() + 1);
             return decode_reply(&result);
         }
-        self.calls.set(self.calls.get() + 2);
         let caller = self.as_caller(&step);
-        let body = envelope::call(&callee.id, &op, input, Some(&caller), tx.as_ref());
+        let body = envelope::call(&callee.id, &op, input, Some(&caller), context.as_ref());
         let reply = self.invoke("beldi.invoke", &to, body).await?;
         decode_reply(&reply)
     }
 
-    /// Makes a call that was kept until its transaction committed.
-    pub(crate) async fn hand_over(&self, step: Step, send: Send) -> Result<()> {
-        let Send {
-            id,
-            function,
-            op,
-            input,
-        } = send;
-        self.async_call(step, Some(id), function, op, input).await
-    }
-
-    async fn async_call(
+    pub(crate) async fn async_call(
         &self,
         step: Step,
-        id: Option<Name>,
         to: Name,
         op: Name,
         input: Value,
     ) -> Result<()> {
-        let callee = self.callee(&step, id).await?;
+        let callee = self.callee(&step).await?;
         if callee.result.is_some() {
             // Registered: if the event was lost, the callee's collector starts the instance.
             return Ok(());
@@ -163,8 +149,17 @@ impl Run {
         changes: Vec<Change>,
     ) -> Result<Updated> {
         let condition = condition.unwrap_or(Condition::All(Vec::new()));
-        let effect = Effect::Update(condition, changes);
-        match self.effect(step.as_str(), &table, &key, effect).await? {
+        let outcome = match self.transaction_of(&step) {
+            Some(tx) => {
+                self.tx_update(&tx, &step, (&table, &key), &condition, &changes)
+                    .await?
+            }
+            None => {
+                let effect = Effect::Update(condition, changes);
+                self.effect(step.as_str(), &table, &key, effect).await?
+            }
+        };
+        match outcome {
             Value::Bool(applied) => Ok(Updated { applied, sum: None }),
             Value::Int(sum) => Ok(Updated {
                 applied: true,
@@ -180,8 +175,13 @@ impl Run {
         table: Name,
         keys: Vec<Name>,
     ) -> Result<Vec<Option<Value>>> {
-        let reads = keys.iter().map(|key| self.current(&table, key));
-        let found: Vec<Option<Value>> = join_all(reads).await.into_iter().collect::<Result<_>>()?;
+        let found = match self.transaction_of(&step) {
+            Some(tx) => self.tx_look(&tx, &step, &table, &keys).await?,
+            None => {
+                let reads = keys.iter().map(|key| self.current(&table, key));
+                join_all(reads).await.into_iter().collect::<Result<_>>()?
+            }
+        };
         // A missing value is an empty list, a present one a list of one: null is a value too.
         let entries = found.into_iter().map(Value::list).collect();
         let logged = self.log_list(&step, entries).await?;
@@ -208,8 +208,8 @@ impl Instance for Run {
         key: Name,
     ) -> LocalBoxFuture<'_, Result<Option<Value>>> {
         Box::pin(async move {
-            if let Some(tx) = self.tx_of(&step) {
-                return self.tx_read(&step, &tx, &table, &key).await;
+            if let Some(tx) = self.transaction_of(&step) {
+                return self.tx_read(&tx, step, &table, &key).await;
             }
             let value = self.current(&table, &key).await?;
             self.log_value(&step, value).await
@@ -222,12 +222,7 @@ impl Instance for Run {
         table: Name,
         keys: Vec<Name>,
     ) -> LocalBoxFuture<'_, Result<Vec<Option<Value>>>> {
-        Box::pin(async move {
-            if let Some(tx) = self.tx_of(&step) {
-                return self.tx_read_many(&step, &tx, &table, &keys).await;
-            }
-            self.read_all(step, table, keys).await
-        })
+        Box::pin(self.read_all(step, table, keys))
     }
 
     fn write(
@@ -238,8 +233,8 @@ impl Instance for Run {
         value: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            if let Some(tx) = self.tx_of(&step) {
-                return self.tx_write(&step, &tx, (&table, &key), value).await;
+            if let Some(tx) = self.transaction_of(&step) {
+                return self.tx_write(&tx, step, &table, &key, value).await;
             }
             self.effect(step.as_str(), &table, &key, Effect::Write(value))
                 .await
@@ -255,22 +250,15 @@ impl Instance for Run {
         condition: Option<Condition>,
         changes: Vec<Change>,
     ) -> LocalBoxFuture<'_, Result<Updated>> {
-        Box::pin(async move {
-            if let Some(tx) = self.tx_of(&step) {
-                let at = (&table, &key);
-                return self.tx_update(&step, &tx, at, condition, &changes).await;
-            }
-            self.logged_update(step, table, key, condition, changes)
-                .await
-        })
+        Box::pin(self.logged_update(step, table, key, condition, changes))
     }
 
     fn scan(&self, step: Step, table: Name) -> LocalBoxFuture<'_, Result<Vec<(Name, Value)>>> {
         Box::pin(async move {
-            if let Some(tx) = self.tx_of(&step) {
-                return self.tx_scan(&step, &tx, &table).await;
-            }
-            let rows = self.scan_lists(&table).await?;
+            let rows = match self.transaction_of(&step) {
+                Some(tx) => self.tx_scan(&tx, &step, &table).await?,
+                None => self.scan_lists(&table).await?,
+            };
             let pairs = rows
                 .into_iter()
                 .map(|(key, value)| Value::list([key.into(), value]));
@@ -290,10 +278,7 @@ impl Instance for Run {
         op: Name,
         input: Value,
     ) -> LocalBoxFuture<'_, Result<Value>> {
-        Box::pin(async move {
-            let tx = self.tx_of(&step);
-            self.sync_call(step, function, op, input, tx).await
-        })
+        Box::pin(self.sync_call(step, function, op, input))
     }
 
     fn send(
@@ -304,44 +289,10 @@ impl Instance for Run {
         input: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let tx = self
-                .tx_of(&step)
-                .filter(|_| !self.has(Bug::SendBeforeCommit));
-            if let Some(tx) = tx {
-                let send = Send {
-                    id: Name::from(self.fresh_id()),
-                    function,
-                    op,
-                    input,
-                };
-                return self.shadow_send(&step, &tx, send).await;
+            match self.transaction_of(&step) {
+                Some(tx) => self.tx_send(&tx, step, function, op, input).await,
+                None => self.async_call(step, function, op, input).await,
             }
-            self.async_call(step, None, function, op, input).await
-        })
-    }
-
-    fn joined(&self) -> Option<Name> {
-        self.joined.as_ref().map(|tx| tx.id.clone())
-    }
-
-    fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
-        Box::pin(async move { self.tx_begin(&tx, attempt).await })
-    }
-
-    fn end(&self, tx: Step, attempt: u32, end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let Some(context) = self.tx_close(&tx, attempt) else {
-                return Err(Error::Bug(format!("no transaction is open at step {tx}")));
-            };
-            let step = tx.sub(&format!("{attempt}.end"));
-            self.finish_tx(&step, &Finish::new(context, end)).await
-        })
-    }
-
-    fn back_off(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            self.tx_back_off(&tx, attempt).await;
-            Ok(())
         })
     }
 
@@ -362,5 +313,21 @@ impl Instance for Run {
                 Fresh::Random => Ok(Value::Int((mix(key, 2) >> 1) as i64)),
             }
         })
+    }
+
+    fn joined(&self) -> Option<Name> {
+        self.joined_transaction().map(|tx| tx.id)
+    }
+
+    fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(self.begin_transaction(tx, attempt))
+    }
+
+    fn end(&self, tx: Step, attempt: u32, end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(self.end_transaction(tx, attempt, end))
+    }
+
+    fn back_off(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(self.wait_before_retry(tx, attempt))
     }
 }

@@ -8,6 +8,10 @@
 //! the [`collector`] repeats executions that did not finish. [`wrapper`] is what surrounds every
 //! function; [`instance`] is what an app's operations become.
 //!
+//! In a transaction ([`tx`]) the operations lock what they touch ([`lock`]) and keep their effects in
+//! a [`shadow`] until a second wave of invocations along the same calls makes them visible or drops
+//! them ([`finish`]).
+//!
 //! Two variants. `beldi` follows the paper: a callee hands its result over by invoking the caller,
 //! and an asynchronous call is registered by invoking the callee, so that nobody writes another
 //! function's tables. `beldi-direct` follows the published artifact, which writes them directly and
@@ -50,33 +54,37 @@ pub enum Bug {
     AcceptLateDuplicate,
     /// Some appends are logged as done but change nothing.
     DropAppend,
-    /// A row that is appended to a list does not carry the lock (P1 of the specification).
+    /// A row that is appended gets a copy of the value, but not of the lock.
     LockLostOnAppend,
-    /// A call in a transaction takes two steps when it is new and one when it is replayed, so a
-    /// replay numbers what follows anew (P2).
+    /// In a transaction, the step of a call depends on how many calls before it were found in the
+    /// log: a repeated execution calls other instances.
     StepsDependOnLog,
-    /// An aborted transaction keeps its locks (P3).
+    /// An aborted transaction keeps its locks.
     AbortKeepsLocks,
-    /// A lock is taken without a note of it, so nobody releases it (P4).
+    /// A lock that is taken by a read is not remembered, so nobody releases it.
     LockNotNoted,
-    /// The commit writes and unlocks whoever holds the lock by now (P5).
+    /// A commit applies its values and unlocks whoever holds the lock by then.
     CommitAppliesBlindly,
-    /// A further callee replaces those noted before (P6).
+    /// Recording a callee of a transaction forgets those recorded before.
     ForgetEarlierCallees,
-    /// A transaction does not see what it has written (P19).
+    /// A transaction does not see what it has written itself.
     NoReadYourWrites,
-    /// Reads in a transaction take no lock.
+    /// A transaction's reads take no locks.
     NoReadLocks,
-    /// The commit releases all locks before it applies the writes.
+    /// A commit releases all locks before it applies the values.
     ReleaseBeforeApply,
-    /// The commit leaves out the last of several participants.
+    /// The first function that a transaction called is told to abort when it commits.
     CommitSkipsFunction,
-    /// Writes in a transaction are visible at once, and their lock is gone.
+    /// A transaction's writes are applied at once, so that others see them, and an abort leaves them.
     WriteThrough,
-    /// An aborted transaction is committed.
+    /// A transaction that aborts commits what it has written.
     IgnoreAbort,
-    /// Calls are handed over at once, although the transaction may abort.
+    /// What a transaction sends is handed over at once.
     SendBeforeCommit,
+    /// A younger transaction waits for an older one, too: two can wait for each other for ever.
+    NobodyDies,
+    /// Writes outside of transactions do not wait for locks.
+    PlainWritesIgnoreLocks,
 }
 
 /// How an installation of Beldi differs from another.

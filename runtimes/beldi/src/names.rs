@@ -18,8 +18,24 @@ pub(crate) const LOGS: &str = "LOGS";
 pub(crate) const LOG_SIZE: &str = "LOGSIZE";
 /// The next row; absent in the tail, set once.
 pub(crate) const NEXT: &str = "NEXTROW";
-/// The lock word, in the tail: the transaction that holds the key, and its birth. Absent: free.
-pub(crate) const HOLDER: &str = "HOLDER";
+/// Who holds the key, a document of [`HOLDER`] and [`BORN`]; absent while nobody does. Like the value
+/// it is part of the key's state, so only the tail's is current.
+pub(crate) const LOCK: &str = "LOCK";
+/// The transaction that holds a lock.
+pub(crate) const HOLDER: &str = "TX";
+/// When the holder was first tried, milliseconds since 1970.
+pub(crate) const BORN: &str = "BORN";
+
+/// The transaction: hash attribute of a shadow table. Everything that a function keeps of one stands
+/// under it, and can be deleted together once [`FINISHED`] of its document is old enough.
+pub(crate) const TX: &str = "TX";
+/// Range attribute of a shadow table: [`DOCUMENT`], or the log key of a large value that stands
+/// beside it.
+pub(crate) const PART: &str = "PART";
+/// The part with the document; what is in it is described in [`crate::shadow`].
+pub(crate) const DOCUMENT: &str = "DOC";
+/// The transaction that an instance was called in, and whether it is to execute, commit or abort.
+pub(crate) const CONTEXT: &str = "TXN";
 
 /// The instance: hash attribute of log and intent tables.
 pub(crate) const INSTANCE: &str = "InstanceId";
@@ -36,8 +52,6 @@ pub(crate) const DONE: &str = "DONE";
 pub(crate) const OP: &str = "OP";
 /// See [`OP`].
 pub(crate) const INPUT: &str = "INPUT";
-/// The transaction that the instance was called in, if any.
-pub(crate) const TX: &str = "TX";
 /// Where the result has to be deposited: function, instance and step of the caller.
 pub(crate) const CALLER: &str = "CALLER";
 /// When the instance was recorded or last started again, milliseconds since 1970. It is the range
@@ -45,7 +59,7 @@ pub(crate) const CALLER: &str = "CALLER";
 pub(crate) const STARTED: &str = "ST";
 /// When an event last launched the instance. Not indexed.
 pub(crate) const LAUNCHED: &str = "LT";
-/// When the instance was done.
+/// When the instance was done; when the function had done its part of a transaction's end.
 pub(crate) const FINISHED: &str = "TS";
 /// Present only while the instance is not done: makes the index of unfinished intents sparse.
 pub(crate) const PENDING: &str = "PENDING";
@@ -67,8 +81,8 @@ pub(crate) fn intent_table(function: &str) -> Name {
     Name::from(format!("{function}-intent"))
 }
 
-/// The table of a function's shadows: one linked list per transaction that came by.
-pub(crate) fn local_table(function: &str) -> Name {
+/// The shadow table of a function: what its open transactions hold and have not made visible.
+pub(crate) fn shadow_table(function: &str) -> Name {
     Name::from(format!("{function}-local"))
 }
 
@@ -84,8 +98,8 @@ pub(crate) fn schemas(function: &Function) -> Vec<TableSchema> {
         .iter()
         .map(|table| TableSchema::new(table, KEY).with_range(ROW))
         .collect();
-    schemas.push(TableSchema::new(local_table(&function.name), KEY).with_range(ROW));
     schemas.push(TableSchema::new(log_table(&function.name), INSTANCE).with_range(STEP));
+    schemas.push(TableSchema::new(shadow_table(&function.name), TX).with_range(PART));
     let mut intents = TableSchema::new(intent_table(&function.name), INSTANCE);
     intents.indexes.push(IndexSchema {
         name: Name::from(PENDING_INDEX),

@@ -1,261 +1,483 @@
-//! Transactions: strict two-phase locking with wait-die, and shadow state (specification §8.4).
+//! What an app's operations become in a transaction (specification §8.4).
 //!
-//! Every operation of a transaction first locks its key, reads too, so that even a transaction that
-//! will abort sees a consistent state. Who finds a key locked waits if it is older than the holder
-//! and dies otherwise, so there is no cycle of waiting; a transaction that is tried again keeps its
-//! birth and so becomes the oldest in the end. Writes go to the [`crate::shadow`] and become visible
-//! at the commit ([`crate::finish`]).
+//! Which transaction an operation is part of shows from its step: the steps of a body stand under
+//! the transaction's, and an instance that was called in a transaction is part of it as a whole. So
+//! apps use the same operations everywhere, and nesting is flat.
 //!
-//! **No lock is left behind.** A key is noted in the shadow's lock set before it is locked, and the
-//! end of the transaction releases what is noted. A late execution of a participant cannot lock
-//! anything after that: the participant had answered before the end began, so every step of it was
-//! logged, and a late execution or a late effect finds its log key taken.
+//! Every operation on data locks first. A read sees what the transaction has written, or else the
+//! committed value, which nobody can change while it is locked: whatever a body sees is consistent,
+//! also if it aborts later. Writes and sends are kept in the [`crate::shadow`]. What is not locked is
+//! a key that a scan did not find: a scan can miss a key that another transaction inserts.
+//!
+//! Replays are as elsewhere: reads are logged, locks answer once, notes are taken once.
 
 use crate::Bug;
-use crate::daal::Effect;
+use crate::lock::{Lock, LockWord};
 use crate::log::Run;
-use triptych_api::{Change, Error, Result, Step, Updated, apply};
-use triptych_model::{Condition, Name, Value};
-use triptych_world::{MS, SECOND, mix_str};
+use crate::shadow::{Note, Shadow, code};
+use futures_util::future::join_all;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use triptych_api::{Change, Error, Result, Step, TxEnd, apply};
+use triptych_model::{Condition, Item, Map, Name, Value};
+use triptych_world::{MS, mix_str};
 
-/// What every participant knows of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TxContext {
-    /// When its first attempt began, milliseconds since 1970.
-    pub(crate) born: i64,
-    /// Unique.
-    pub(crate) id: Name,
+/// What an instance is to do in a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Execute,
+    Commit,
+    Abort,
 }
 
-impl TxContext {
-    /// As the lock word of a key.
-    pub(crate) fn to_word(&self) -> Value {
-        Value::map([
-            ("txn", Value::from(self.id.clone())),
-            ("born", Value::Int(self.born)),
-        ])
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Execute => "execute",
+            Mode::Commit => "commit",
+            Mode::Abort => "abort",
+        }
+    }
+}
+
+/// The transaction that an instance is called in, as it travels and is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Context {
+    pub(crate) id: Name,
+    pub(crate) born: i64,
+    pub(crate) mode: Mode,
+}
+
+impl Context {
+    pub(crate) fn to_value(&self) -> Value {
+        let mode = Value::str(self.mode.name());
+        Value::list([self.id.clone().into(), Value::Int(self.born), mode])
     }
 
-    pub(crate) fn from_word(word: &Value) -> Option<Self> {
-        let id = word.get("txn")?.as_str()?;
-        Some(TxContext {
-            born: word.get("born")?.as_int()?,
-            id: Name::from(id),
+    pub(crate) fn from_value(value: &Value) -> Option<Context> {
+        let [Value::Str(id), Value::Int(born), Value::Str(mode)] = value.as_list()? else {
+            return None;
+        };
+        let modes = [Mode::Execute, Mode::Commit, Mode::Abort];
+        Some(Context {
+            id: id.clone(),
+            born: *born,
+            mode: modes.into_iter().find(|known| known.name() == &**mode)?,
         })
     }
+
+    /// Whether it belongs to the second wave.
+    pub(crate) fn is_end(&self) -> bool {
+        self.mode != Mode::Execute
+    }
 }
 
-/// A transaction that is open in this execution.
-pub(crate) struct Open {
-    /// The step under which the operations of its body stand.
-    body: Step,
-    pub(crate) context: TxContext,
+/// A transaction, as one execution sees it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Tx {
+    pub(crate) id: Name,
+    pub(crate) born: i64,
+    pub(crate) memo: Rc<Memo>,
 }
 
-/// The longest pause before a lock is asked for again.
-const LOCK_PAUSE: u64 = SECOND;
-/// The longest pause before an aborted transaction is tried again.
-const RETRY_PAUSE: u64 = 2 * SECOND;
+/// What this execution knows already. Losing it costs round trips and nothing else.
+#[derive(Default)]
+pub(crate) struct Memo {
+    /// An operation was performed in it.
+    pub(crate) touched: Cell<bool>,
+    /// The document exists.
+    pub(crate) made: Cell<bool>,
+    /// The document, which does not change any more.
+    pub(crate) closed: RefCell<Option<Rc<Shadow>>>,
+    callees: RefCell<BTreeSet<Name>>,
+    /// The keys that are locked, by their codes.
+    held: RefCell<BTreeMap<String, Held>>,
+}
+
+impl Tx {
+    fn new(id: Name, born: i64) -> Self {
+        Tx {
+            id,
+            born,
+            memo: Rc::default(),
+        }
+    }
+
+    pub(crate) fn context(&self, mode: Mode) -> Context {
+        Context {
+            id: self.id.clone(),
+            born: self.born,
+            mode,
+        }
+    }
+
+    pub(crate) fn lock_word(&self) -> LockWord {
+        LockWord {
+            holder: self.id.clone(),
+            born: self.born,
+        }
+    }
+}
+
+/// The transactions of one execution.
+#[derive(Default)]
+pub(crate) struct Transactions {
+    joined: Option<Tx>,
+    /// Those that it began, by the step under which the body's operations stand.
+    begun: RefCell<Vec<(Step, Tx)>>,
+    /// When each transaction was first tried, by its step.
+    births: RefCell<BTreeMap<Step, i64>>,
+    /// Calls counted by [`Bug::StepsDependOnLog`].
+    calls: Cell<u32>,
+}
+
+/// A lock that is held.
+#[derive(Clone)]
+struct Held {
+    /// The row that had it when this execution took it.
+    row: Option<Name>,
+    /// The committed value.
+    value: Option<Value>,
+}
+
+/// A key that is locked.
+struct Locked {
+    code: String,
+    row: Option<Name>,
+    /// What the transaction sees there.
+    value: Option<Value>,
+}
 
 impl Run {
-    /// Whether a defect was seeded.
-    pub(crate) fn has(&self, bug: Bug) -> bool {
-        self.shared.config.bug == Some(bug)
+    /// Makes this execution part of the transaction that it was called in.
+    pub(crate) fn join(&mut self, context: Option<&Context>) {
+        let executed = context.filter(|context| !context.is_end());
+        self.transactions.joined = executed.map(|tx| Tx::new(tx.id.clone(), tx.born));
     }
 
-    /// The transaction that an operation is part of.
-    pub(crate) fn tx_of(&self, step: &Step) -> Option<TxContext> {
-        let open = self.open.borrow();
-        let here = open.iter().find(|open| open.body.contains(step));
-        here.map(|open| open.context.clone())
-            .or_else(|| self.joined.clone())
+    pub(crate) fn joined_transaction(&self) -> Option<Tx> {
+        self.transactions.joined.clone()
     }
 
-    /// Begins an attempt. All attempts have the birth of the first one.
-    pub(crate) async fn tx_begin(&self, tx: &Step, attempt: u32) -> Result<()> {
-        let known = self.births.borrow().get(tx).copied();
+    /// The transaction that the operation of a step is part of.
+    pub(crate) fn transaction_of(&self, step: &Step) -> Option<Tx> {
+        let joined = self.transactions.joined.clone();
+        joined.or_else(|| {
+            let begun = self.transactions.begun.borrow();
+            let of = begun.iter().find(|(body, _)| body.contains(step));
+            of.map(|(_, tx)| tx.clone())
+        })
+    }
+
+    pub(crate) async fn begin_transaction(&self, step: Step, attempt: u32) -> Result<()> {
+        let known = self.transactions.births.borrow().get(&step).copied();
         let born = match known {
             Some(born) => born,
             None => {
                 let now = Value::Int(self.shared.world.unix_ms());
-                let logged = self.log_value(&tx.sub("born"), Some(now)).await?;
-                let born = logged.and_then(|born| born.as_int());
-                born.ok_or_else(|| Error::Interrupted("the logged birth is gone".to_owned()))?
+                let born = self.log_value(&step.sub("born"), Some(now)).await?;
+                let born = born.and_then(|born| born.as_int());
+                born.ok_or_else(|| Error::Interrupted("a logged birth is gone".to_owned()))?
             }
         };
-        self.births.borrow_mut().insert(tx.clone(), born);
-        let id = triptych_api::Instance::transaction(self, tx, attempt);
-        self.open.borrow_mut().push(Open {
-            body: tx.body(attempt),
-            context: TxContext { born, id },
-        });
+        let id = triptych_api::Instance::transaction(self, &step, attempt);
+        let begun = (step.body(attempt), Tx::new(id, born));
+        self.transactions.begun.borrow_mut().push(begun);
+        self.transactions.births.borrow_mut().insert(step, born);
         Ok(())
     }
 
-    /// Forgets the attempt, and says what it was.
-    pub(crate) fn tx_close(&self, tx: &Step, attempt: u32) -> Option<TxContext> {
-        let body = tx.body(attempt);
-        let mut open = self.open.borrow_mut();
-        let at = open.iter().position(|open| open.body == body)?;
-        Some(open.swap_remove(at).context)
-    }
-
-    /// Waits before another attempt: longer each time, never for ever, and as long on a replay.
-    pub(crate) async fn tx_back_off(&self, tx: &Step, attempt: u32) {
-        let most = ((20 * MS) << attempt.min(10)).min(RETRY_PAUSE);
-        self.pause(tx, attempt, most).await;
-    }
-
-    /// A pause of half of `most` to all of it, derived from the step.
-    async fn pause(&self, step: &Step, nth: u32, most: u64) {
-        let key = mix_str(u64::from(nth), &self.cid(step.as_str()));
-        let world = &self.shared.world;
-        let span = most / 2 + world.keyed(key).below(most / 2 + 1);
-        world.sleep(span).await;
-    }
-
-    /// Locks a key for the transaction, or dies.
-    async fn lock(&self, step: &Step, tx: &TxContext, table: &Name, key: &Name) -> Result<()> {
-        let place = (tx.id.clone(), table.clone(), key.clone());
-        if self.locked.borrow().contains(&place) {
+    pub(crate) async fn end_transaction(&self, step: Step, attempt: u32, end: TxEnd) -> Result<()> {
+        let body = step.body(attempt);
+        let tx = {
+            let begun = self.transactions.begun.borrow();
+            let of = begun.iter().find(|(of, _)| *of == body);
+            of.map(|(_, tx)| tx.clone())
+        };
+        let tx = tx.ok_or_else(|| Error::Bug("a transaction ends that never began".to_owned()))?;
+        if !tx.memo.touched.get() {
+            // Every execution takes the same path: nothing was locked, written or called.
             return Ok(());
         }
-        let note = step.sub("note");
-        self.shadow_lock(&note, tx, table, key).await?;
-        for nth in 0.. {
-            let attempt = step.sub(&format!("lock{nth}"));
-            let effect = Effect::Lock(tx.clone());
-            let logged = self
-                .logged_effect(attempt.as_str(), table, key, effect)
-                .await?;
-            if logged.outcome == Value::Bool(true) {
-                break;
-            }
-            let Some(holder) = TxContext::from_word(&logged.outcome) else {
-                return Err(Error::Interrupted(format!(
-                    "a lock logged {:?}",
-                    logged.outcome
-                )));
-            };
-            if *tx > holder {
-                return Err(Error::Aborted(format!(
-                    "{table}[{key}] is locked by an older transaction"
-                )));
-            }
-            // A replay walks the same path, but need not wait for what is long over.
-            if !logged.replayed {
-                let most = ((10 * MS) << nth.min(10)).min(LOCK_PAUSE);
-                self.pause(&attempt, 0, most).await;
-            }
-        }
-        self.locked.borrow_mut().insert(place);
+        let mode = match end {
+            TxEnd::Commit => Mode::Commit,
+            TxEnd::Abort if self.shared.config.bug == Some(Bug::IgnoreAbort) => Mode::Commit,
+            TxEnd::Abort => Mode::Abort,
+        };
+        let context = tx.context(mode);
+        self.finish_transaction(&context, &step.sub(&format!("{attempt}.end")))
+            .await
+    }
+
+    /// Waits before an attempt: derived from the step, so that a replay waits as long; longer with
+    /// each attempt, up to a bound.
+    pub(crate) async fn wait_before_retry(&self, step: Step, attempt: u32) -> Result<()> {
+        let most = (20 * MS) << attempt.min(6);
+        let place = self.cid(step.sub(&format!("{attempt}.pause")).as_str());
+        let key = mix_str(self.shared.world.seed(), &place);
+        let pause = self.shared.world.keyed(key).below(most);
+        self.shared.world.sleep(MS + pause).await;
         Ok(())
     }
 
-    /// What the transaction sees at a key: its own write, or the committed value, which cannot
-    /// change while the lock is held.
-    async fn tx_value(&self, tx: &TxContext, table: &Name, key: &Name) -> Result<Option<Value>> {
-        if !self.has(Bug::NoReadYourWrites)
-            && let Some(own) = self.shadow_value(tx, table, key).await?
-        {
-            return Ok(Some(own));
+    /// Records a key and locks it. Its note and lock are those of the first operation that did.
+    async fn tx_lock(&self, tx: &Tx, shadow: &Shadow, table: &Name, key: &Name) -> Result<Locked> {
+        let code = code(table, key);
+        let place = shadow.place(&code);
+        let place = place.ok_or_else(|| Error::Bug("a key was noted and is gone".to_owned()))?;
+        let Held {
+            row,
+            value: committed,
+        } = self.hold(tx, &code, &place.cid, (table, key)).await?;
+        let blind = self.shared.config.bug == Some(Bug::NoReadYourWrites);
+        let value = match &place.new {
+            Some(kept) if !blind => Some(self.fetch(&tx.id, kept).await?),
+            _ => committed,
+        };
+        Ok(Locked { code, row, value })
+    }
+
+    /// The lock, and the committed value under it.
+    async fn hold(
+        &self,
+        tx: &Tx,
+        code: &str,
+        cid: &str,
+        (table, key): (&Name, &Name),
+    ) -> Result<Held> {
+        let held = tx.memo.held.borrow().get(code).cloned();
+        if let Some(held) = held {
+            return Ok(held);
         }
-        self.current(table, key).await
+        let held = match self.lock(tx, cid, (table, key)).await? {
+            Lock::Taken(row, value) => Held {
+                row: Some(row),
+                value,
+            },
+            Lock::Before => Held {
+                row: None,
+                value: self.current(table, key).await?,
+            },
+            Lock::Died => {
+                return Err(Error::Aborted(format!(
+                    "{key:?} is locked by an older transaction"
+                )));
+            }
+        };
+        let memo = &tx.memo.held;
+        memo.borrow_mut().insert(code.to_owned(), held.clone());
+        Ok(held)
+    }
+
+    /// Notes a key and returns the document.
+    async fn note_key(&self, tx: &Tx, step: &Step, at: (&Name, &Name)) -> Result<Rc<Shadow>> {
+        let lock = self.cid(step.sub("lock").as_str());
+        self.note(tx, &lock, &Note::Key(at.0, at.1, &lock)).await
+    }
+
+    /// What the transaction sees of a key. Not logged.
+    async fn tx_see(
+        &self,
+        tx: &Tx,
+        step: &Step,
+        table: &Name,
+        key: &Name,
+    ) -> Result<Option<Value>> {
+        match self.shared.config.bug {
+            Some(Bug::LockNotNoted) => {
+                let lock = self.cid(step.sub("lock").as_str());
+                let code = code(table, key);
+                let held = self.hold(tx, &code, &lock, (table, key)).await?;
+                return Ok(held.value);
+            }
+            Some(Bug::NoReadLocks) => {
+                let shadow = self.look_at_shadow(&tx.id).await?;
+                let own = shadow.and_then(|shadow| shadow.place(&code(table, key))?.new);
+                return match own {
+                    Some(kept) => self.fetch(&tx.id, &kept).await.map(Some),
+                    None => self.current(table, key).await,
+                };
+            }
+            _ => {}
+        }
+        let shadow = self.note_key(tx, step, (table, key)).await?;
+        Ok(self.tx_lock(tx, &shadow, table, key).await?.value)
     }
 
     pub(crate) async fn tx_read(
         &self,
-        step: &Step,
-        tx: &TxContext,
+        tx: &Tx,
+        step: Step,
         table: &Name,
         key: &Name,
     ) -> Result<Option<Value>> {
-        if !self.has(Bug::NoReadLocks) {
-            self.lock(step, tx, table, key).await?;
-        }
-        let value = self.tx_value(tx, table, key).await?;
-        self.log_value(step, value).await
+        let value = self.tx_see(tx, &step, table, key).await?;
+        self.log_value(&step, value).await
     }
 
-    /// Several keys, locked in their order.
-    pub(crate) async fn tx_read_many(
+    /// Several keys, locked side by side: whoever meets an older transaction dies, so that order
+    /// does not matter.
+    pub(crate) async fn tx_look(
         &self,
+        tx: &Tx,
         step: &Step,
-        tx: &TxContext,
         table: &Name,
         keys: &[Name],
     ) -> Result<Vec<Option<Value>>> {
-        let mut values = Vec::with_capacity(keys.len());
-        for (at, key) in keys.iter().enumerate() {
-            let own = step.sub(&format!("k{at}"));
-            values.push(self.tx_read(&own, tx, table, key).await?);
-        }
-        Ok(values)
+        let looks = keys.iter().map(|key| self.tx_see(tx, step, table, key));
+        join_all(looks).await.into_iter().collect()
     }
 
-    /// The keys that there are now, each locked and read. A key that somebody adds later is not kept
-    /// out: there is no lock on what does not exist.
+    /// All keys that there are, each locked. Which ones is logged first, so that every execution
+    /// locks the same.
     pub(crate) async fn tx_scan(
         &self,
+        tx: &Tx,
         step: &Step,
-        tx: &TxContext,
         table: &Name,
     ) -> Result<Vec<(Name, Value)>> {
-        let rows = self.scan_lists(table).await?;
-        let mut keys: Vec<Name> = rows.into_iter().map(|(key, _)| key).collect();
-        keys.extend(self.shadow_keys(tx, table).await?);
-        keys.sort();
-        keys.dedup();
+        let found = self.scan_lists(table).await?;
+        let mut keys: BTreeSet<Name> = found.into_iter().map(|(key, _)| key).collect();
+        if let Some(shadow) = self.look_at_shadow(&tx.id).await? {
+            let own = shadow.places().into_iter();
+            let own = own.filter(|place| place.table == *table && place.new.is_some());
+            keys.extend(own.map(|place| place.key));
+        }
         let keys = keys.into_iter().map(Value::from).collect();
-        let keys: Vec<Name> = self
-            .log_list(&step.sub("keys"), keys)
-            .await?
-            .iter()
-            .filter_map(|key| key.as_str().map(Name::from))
-            .collect();
-        let values = self.tx_read_many(step, tx, table, &keys).await?;
-        let pairs = keys.into_iter().zip(values);
-        Ok(pairs
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect())
+        let keys = self.log_list(&step.sub("keys"), keys).await?;
+        let mut rows = Vec::new();
+        for key in keys {
+            if let Value::Str(key) = key {
+                let value = self.tx_see(tx, step, table, &key).await?;
+                rows.extend(value.map(|value| (key, value)));
+            }
+        }
+        Ok(rows)
     }
 
     pub(crate) async fn tx_write(
         &self,
-        step: &Step,
-        tx: &TxContext,
-        (table, key): (&Name, &Name),
+        tx: &Tx,
+        step: Step,
+        table: &Name,
+        key: &Name,
         value: Value,
     ) -> Result<()> {
-        self.lock(step, tx, table, key).await?;
-        self.shadow_write(step, tx, (table, key), value).await
+        let cid = self.cid(step.as_str());
+        let shadow = self.note_key(tx, &step, (table, key)).await?;
+        if shadow.logged(&cid).is_some() {
+            return Ok(());
+        }
+        let locked = self.tx_lock(tx, &shadow, table, key).await?;
+        self.put(tx, &cid, (table, key), locked, Some(value), Value::Null)
+            .await
+            .map(drop)
     }
 
-    /// The condition is evaluated on, and the changes are made to, what the transaction sees. That is
-    /// logged, so a replay comes to the same.
+    /// Evaluated on what the transaction sees, under the lock. Returns the logged outcome.
     pub(crate) async fn tx_update(
         &self,
+        tx: &Tx,
         step: &Step,
-        tx: &TxContext,
         (table, key): (&Name, &Name),
-        condition: Option<Condition>,
+        condition: &Condition,
         changes: &[Change],
-    ) -> Result<Updated> {
-        self.lock(step, tx, table, key).await?;
-        let seen = self.tx_value(tx, table, key).await?;
-        let seen = self.log_value(step, seen).await?;
-        let mut document = seen
-            .as_ref()
-            .and_then(Value::as_map)
-            .cloned()
-            .unwrap_or_default();
-        if condition.is_some_and(|condition| !triptych_store::holds(&condition, &document)) {
-            return Ok(Updated::default());
+    ) -> Result<Value> {
+        let cid = self.cid(step.as_str());
+        let shadow = self.note_key(tx, step, (table, key)).await?;
+        if let Some(outcome) = shadow.logged(&cid) {
+            return Ok(outcome.clone());
         }
-        let sum = apply(&mut document, changes);
-        let value = Value::from(document);
-        self.shadow_write(&step.sub("write"), tx, (table, key), value)
-            .await?;
-        Ok(Updated { applied: true, sum })
+        let locked = self.tx_lock(tx, &shadow, table, key).await?;
+        let mut document: Map = match &locked.value {
+            None => Map::new(),
+            Some(Value::Map(map)) => Map::clone(map),
+            Some(other) => {
+                return Err(Error::Bug(format!("{key:?} is no document: {other:?}")));
+            }
+        };
+        let met = triptych_store::holds(condition, &Item::clone(&document));
+        let (outcome, value) = match met {
+            true => {
+                let sum = apply(&mut document, changes);
+                (sum.map_or(Value::Bool(true), Value::Int), Some(document))
+            }
+            false => (Value::Bool(false), None),
+        };
+        let value = value.map(Value::from);
+        self.put(tx, &cid, (table, key), locked, value, outcome)
+            .await
+    }
+
+    /// Notes an outcome with its new value; returns the outcome that is logged.
+    async fn put(
+        &self,
+        tx: &Tx,
+        cid: &str,
+        at: (&Name, &Name),
+        locked: Locked,
+        value: Option<Value>,
+        outcome: Value,
+    ) -> Result<Value> {
+        let new = match &value {
+            Some(value) => {
+                if self.shared.config.bug == Some(Bug::WriteThrough) {
+                    self.apply_at_once(at, value).await?;
+                }
+                let kept = self.keep(tx, cid, value).await?;
+                Some((&*locked.code, kept, locked.row))
+            }
+            None => None,
+        };
+        let shadow = self.note(tx, cid, &Note::Put(&outcome, new)).await?;
+        let logged = shadow.logged(cid).cloned();
+        logged.ok_or_else(|| Error::Bug("a write was noted and is gone".to_owned()))
+    }
+
+    /// Records a function before it is called, unless this execution has: every instance of a
+    /// function shares its shadow.
+    pub(crate) async fn record_callee(&self, tx: &Tx, step: &Step, to: &Name) -> Result<()> {
+        if tx.memo.callees.borrow().contains(to) {
+            return Ok(());
+        }
+        let cid = self.cid(step.sub("callee").as_str());
+        self.note(tx, &cid, &Note::Callee(to)).await?;
+        tx.memo.callees.borrow_mut().insert(to.clone());
+        Ok(())
+    }
+
+    pub(crate) async fn tx_send(
+        &self,
+        tx: &Tx,
+        step: Step,
+        function: Name,
+        op: Name,
+        input: Value,
+    ) -> Result<()> {
+        if self.shared.config.bug == Some(Bug::SendBeforeCommit) {
+            return self.async_call(step, function, op, input).await;
+        }
+        let cid = self.cid(step.as_str());
+        let kept = self.keep(tx, &cid, &input).await?;
+        let call = Value::list([function.into(), op.into(), kept]);
+        self.note(tx, &cid, &Note::Send(call)).await.map(drop)
+    }
+
+    /// The seeded defect [`Bug::StepsDependOnLog`]: the step of a call in a transaction is counted,
+    /// and the bookkeeping of a call that was not found in the log counts as well.
+    pub(crate) async fn spoil_step(&self, step: Step) -> Result<Step> {
+        if self.shared.config.bug != Some(Bug::StepsDependOnLog) {
+            return Ok(step);
+        }
+        let calls = &self.transactions.calls;
+        let counted = format!("call{}", calls.get());
+        let at = (
+            &crate::names::log_table(&self.function),
+            triptych_store::Key::range(self.instance.clone(), Value::str(&counted)),
+        );
+        let logged = self.get("beldi.log.get", at, None).await?.is_some();
+        calls.set(calls.get() + if logged { 1 } else { 2 });
+        Ok(Step::new(counted))
     }
 }

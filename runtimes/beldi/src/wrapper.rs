@@ -5,16 +5,15 @@
 //! collected callee could be executed a second time by its recovering caller.
 
 use crate::envelope::{self, Caller};
-use crate::finish::{self, Finish};
 use crate::log::{Run, interrupted};
 use crate::names::{
-    CALLEE, CALLER, DONE, FINISHED, INPUT, INSTANCE, LAUNCHED, OP, PENDING, RETURN, STARTED, TRACE,
-    TX, intent_table, log_table, shard,
+    CALLEE, CALLER, CONTEXT, DONE, FINISHED, INPUT, INSTANCE, LAUNCHED, OP, PENDING, RETURN,
+    STARTED, TRACE, intent_table, log_table, shard,
 };
-use crate::tx::TxContext;
+use crate::tx::{Context, Transactions};
 use crate::{Bug, Shared, collector};
 use std::rc::Rc;
-use triptych_api::{Call, Ctx, Error, Result, Step, encode_reply};
+use triptych_api::{Call, Ctx, Error, Result, encode_reply};
 use triptych_faas::{Execution, Payload};
 use triptych_model::{Action, Condition, Item, Name, Operand, Path, Value};
 use triptych_store::{Key, Request, Response, Return, StoreError};
@@ -25,7 +24,7 @@ struct Intent {
     call: Call,
     caller: Option<Caller>,
     asynchronous: bool,
-    tx: Option<TxContext>,
+    context: Option<Context>,
 }
 
 enum Admission {
@@ -48,7 +47,13 @@ pub(crate) async fn handle(
         envelope::COLLECT => Name::from("collector"),
         _ => envelope::text(&body, "instance")?,
     };
-    let mut run = Run::new(shared, execution.scope, function, instance);
+    let mut run = Run {
+        shared,
+        scope: execution.scope,
+        function,
+        instance,
+        transactions: Transactions::default(),
+    };
     let reply = match &*kind {
         envelope::CALL | envelope::START => run_instance(run, &kind, &body).await,
         envelope::REGISTER => register(&run, &body).await,
@@ -88,20 +93,19 @@ async fn run_instance(mut run: Run, kind: &str, body: &Value) -> Result<Value> {
             run.function
         )));
     };
-    run.joined = intent.tx;
+    run.join(intent.context.as_ref());
     let run = Rc::new(run);
-    let result = if &*intent.call.op == finish::FINISH {
-        let finish = Finish::from_value(&intent.call.input).map_err(|error| {
-            // Nobody could make sense of it later either.
-            Error::Interrupted(error.to_string())
-        })?;
-        let ended = run.finish_tx(&Step::new("finish"), &finish).await;
-        ended.map(|()| Value::Null)
-    } else {
-        let instance = Rc::clone(&run) as Rc<dyn triptych_api::Instance>;
-        let mut ctx = Ctx::new(instance, shared.retries);
-        let result = (function.handler)(&mut ctx, intent.call).await;
-        ctx.conclude(result)
+    let result = match &intent.context {
+        // The second wave of a transaction: the app's code is not run.
+        Some(context) if context.is_end() => {
+            run.take_part_in_end(context).await.map(|()| Value::Null)
+        }
+        _ => {
+            let instance = Rc::clone(&run) as Rc<dyn triptych_api::Instance>;
+            let mut ctx = Ctx::new(instance, shared.retries);
+            let result = (function.handler)(&mut ctx, intent.call).await;
+            ctx.conclude(result)
+        }
     };
     // Without an answer the instance is not done: it will be executed again.
     let result = encode_reply(result).map_err(Error::Interrupted)?;
@@ -192,7 +196,7 @@ fn parse_intent(item: &Item) -> Result<Intent> {
         },
         caller: item.get(CALLER).and_then(Caller::from_value),
         asynchronous: item.get("ASYNC").and_then(Value::as_bool).unwrap_or(false),
-        tx: item.get(TX).and_then(TxContext::from_word),
+        context: item.get(CONTEXT).and_then(Context::from_value),
     })
 }
 
@@ -201,7 +205,7 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
     let op = envelope::text(body, "op").map_err(Error::Bug)?;
     let input = body.get("input").cloned().unwrap_or_default();
     let caller = body.get("caller").and_then(Caller::from_value);
-    let tx = envelope::tx(body);
+    let context = body.get(CONTEXT).and_then(Context::from_value);
     let request = run.scope.request().id;
     let mut clauses = intent_clauses(
         &run.shared.world,
@@ -212,7 +216,11 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
         false,
         request,
     );
-    clauses.extend(tx.as_ref().map(|tx| set(TX, tx.to_word())));
+    clauses.extend(
+        context
+            .iter()
+            .map(|context| set(CONTEXT, context.to_value())),
+    );
     let table = intent_table(&run.function);
     let key = Key::hash(run.instance.clone());
     let absent = Condition::Absent(Path::attr(INSTANCE));
@@ -225,7 +233,7 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
             call,
             caller,
             asynchronous: false,
-            tx,
+            context,
         }));
     }
     let Some(item) = run.get("beldi.intent.get", (&table, key), None).await? else {

@@ -181,13 +181,17 @@ fn crashes_under_contention_leave_no_lock_and_keep_the_sum() {
 
 #[test]
 fn locks_that_are_lost_or_not_taken_show() {
-    let wrong = |bug, capacity| {
-        (20..26).any(|seed| {
+    let wrong = |bug, capacity, crash_rate| {
+        (20..80).any(|seed| {
             let config = Config {
                 bug: Some(bug),
                 ..rows_of(capacity)
             };
-            let end = run(seed, Faults::default(), config);
+            let faults = Faults {
+                crash_rate,
+                ..Faults::default()
+            };
+            let end = run(seed, faults, config);
             let odd = |(_, row): (&Name, &Value)| {
                 let by = row.get("by").and_then(Value::as_list).unwrap_or_default();
                 let by: Vec<i64> = by.iter().filter_map(Value::as_int).collect();
@@ -199,7 +203,11 @@ fn locks_that_are_lost_or_not_taken_show() {
             residue || total(&end.state) != 0 || end.state.table("bank").any(odd)
         })
     };
-    assert!(wrong(Bug::LockLostOnAppend, 3));
-    assert!(wrong(Bug::WriteThrough, 100));
-    assert!(wrong(Bug::IgnoreAbort, 100));
+    assert!(wrong(Bug::ReleaseBeforeApply, 100, 0.0));
+    assert!(wrong(Bug::NoReadLocks, 100, 0.0));
+    assert!(wrong(Bug::LockLostOnAppend, 3, 0.0));
+    assert!(wrong(Bug::WriteThrough, 100, 0.0));
+    // Shows only if a commit is repeated after somebody else has the key.
+    assert!(wrong(Bug::CommitAppliesBlindly, 100, 0.5));
+    assert!(wrong(Bug::IgnoreAbort, 100, 0.0));
 }

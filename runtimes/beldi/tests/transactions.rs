@@ -10,7 +10,7 @@ use crashes::{End, configs, crash, duplicate};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use triptych_api::{App, Call, Change, Ctx, Error, Handler, Op, Result, join};
-use triptych_beldi::Config;
+use triptych_beldi::{Bug, Config};
 use triptych_model::{Outcome, State, Value};
 use triptych_world::fault::{CrashKind, Injection};
 
@@ -236,5 +236,41 @@ fn crashing_twice_and_duplicating_keeps_transactions_whole() {
             let faults = vec![duplicate(nth), crash(nth + 3, kind)];
             check(&what, op, config, &reference, faults);
         }
+    }
+}
+
+#[test]
+fn a_seeded_bug_shows_at_some_crash_point() {
+    let (_, sound) = configs()[0];
+    let references = references(sound);
+    for bug in [
+        Bug::StepsDependOnLog,
+        Bug::AbortKeepsLocks,
+        Bug::LockNotNoted,
+        Bug::ForgetEarlierCallees,
+        Bug::NoReadYourWrites,
+        Bug::CommitSkipsFunction,
+        Bug::WriteThrough,
+        Bug::IgnoreAbort,
+        Bug::SendBeforeCommit,
+    ] {
+        let config = Config {
+            bug: Some(bug),
+            ..sound
+        };
+        let shows = |op, reference: &End, faults| {
+            let state = run(op, config, faults).alone;
+            let left = [&state.residue, &state.pending, &state.corrupt];
+            let whole = left.iter().all(|left| left.is_empty());
+            // An instance that was never recorded left no trace.
+            let began = state.tables.values().any(|rows| !rows.is_empty());
+            !whole || began && state.tables != reference.state.tables
+        };
+        let found = references.iter().any(|(op, reference)| {
+            let mut points = (0..reference.effects).step_by(3);
+            shows(op, reference, Vec::new())
+                || points.any(|nth| shows(op, reference, vec![crash(nth, CrashKind::After)]))
+        });
+        assert!(found, "{bug:?} goes unnoticed");
     }
 }

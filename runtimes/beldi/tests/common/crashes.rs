@@ -47,9 +47,9 @@ pub(crate) fn run(app: App, op: &'static str, config: Config, faults: Vec<Inject
             let quiet = async || {
                 pool.running() == 0 && pool.queued() == 0 && beldi.pending().await.unwrap() == 0
             };
-            while state.live() > 0 || !quiet().await {
+            // What never ends is in the dump as pending.
+            while (state.live() > 0 || !quiet().await) && world.now() < 7_200 * SECOND {
                 world.sleep(5 * SECOND).await;
-                assert!(world.now() < 7_200 * SECOND, "never quiet");
             }
         };
         settle().await;
@@ -84,9 +84,9 @@ pub(crate) fn configs() -> [(&'static str, Config); 3] {
         ("beldi", paper),
         // Rows that fill up at once, so that appending is crashed too.
         (
-            "beldi, rows of two",
+            "beldi, rows of one",
             Config {
-                row_capacity: 2,
+                row_capacity: 1,
                 ..paper
             },
         ),
