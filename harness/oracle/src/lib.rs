@@ -10,6 +10,7 @@
 mod batch;
 mod floors;
 mod general;
+pub mod history;
 mod status;
 
 pub use batch::{merge, runs_with_violations};
