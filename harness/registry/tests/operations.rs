@@ -146,6 +146,7 @@ async fn deploy(
             handler,
         }],
         kinds: Vec::new(),
+        workflows: Vec::new(),
         elements: |_, _| None,
         observe: |_, _, _| Value::Null,
         rules: |_| Default::default(),
