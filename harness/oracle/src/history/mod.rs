@@ -15,6 +15,9 @@
 //! end is unknown counts as committed if something of it was seen, and as never run otherwise; what
 //! it read is never judged.
 //!
+//! **Sessions.** Where versions were lost or are in no order, what a session saw of them says nothing
+//! of the session, so the four guarantees are judged on the other keys alone.
+//!
 //! **Windows.** Of a list that keeps the newest elements only, a read shows the end. Its order is put
 //! together from overlapping reads, and nothing is concluded where they do not overlap.
 
@@ -38,7 +41,7 @@ pub use rules::{Judged, rules};
 use cycles::Cycles;
 use graph::Graph;
 use order::Orders;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use triptych_model::history::{History, TxStatus};
 use walk::Walk;
 
@@ -150,11 +153,21 @@ impl Report {
 
 /// Violations as they are found.
 #[derive(Default)]
-pub(crate) struct Findings(BTreeMap<Anomaly, Found>);
+pub(crate) struct Findings {
+    found: BTreeMap<Anomaly, Found>,
+    /// Keys of which the order of versions is not what it should be.
+    torn: BTreeSet<u32>,
+}
 
 impl Findings {
+    /// A violation after which the order of a key's versions tells nothing of its sessions.
+    fn tear(&mut self, key: u32, anomaly: Anomaly, witness: impl FnOnce() -> Witness) {
+        self.torn.insert(key);
+        self.add(anomaly, witness);
+    }
+
     fn add(&mut self, anomaly: Anomaly, witness: impl FnOnce() -> Witness) {
-        if let Some(found) = self.0.get_mut(&anomaly) {
+        if let Some(found) = self.found.get_mut(&anomaly) {
             found.count += 1;
             // The shortest cycle of all is the best witness.
             if found.witness.steps.len() > 2 {
@@ -170,7 +183,7 @@ impl Findings {
             count: 1,
             witness: witness(),
         };
-        self.0.insert(anomaly, found);
+        self.found.insert(anomaly, found);
     }
 }
 
@@ -220,7 +233,7 @@ pub fn check(history: &History, options: Options) -> Result<Report, Refusal> {
         (true, false) => Level::SessionSerializable,
         _ => Level::Serializable,
     };
-    let mut found: Vec<Found> = findings.0.into_values().collect();
+    let mut found: Vec<Found> = findings.found.into_values().collect();
     found.sort_by_key(|found| found.anomaly.rank());
     Ok(Report {
         level: Level::after(found.iter().map(|found| found.anomaly), checked),

@@ -104,7 +104,7 @@ impl Orders {
                 } else {
                     let status = |tx: u32| history.transactions[tx as usize].status;
                     if status(known) == TxStatus::Committed && tx.status == TxStatus::Committed {
-                        findings.add(Anomaly::Duplicate, || {
+                        findings.tear(op.key(), Anomaly::Duplicate, || {
                             words::written_twice(history, known, at, op.key(), element)
                         });
                     } else if status(known) != TxStatus::Committed {
@@ -192,7 +192,7 @@ impl Orders {
             };
             sound = sound.min(at);
             let writer = self.writer[element as usize];
-            findings.add(fault, || {
+            findings.tear(key, fault, || {
                 words::in_final_state(history, fault, writer, key, element)
             });
         }
@@ -248,7 +248,7 @@ impl Orders {
                             succ[before as usize] = element;
                             pred[element as usize] = before;
                         } else if known != (element, before) {
-                            findings.add(Anomaly::Incompatible, || {
+                            findings.tear(key, Anomaly::Incompatible, || {
                                 words::other_neighbours(history, tx, key, before, element, known)
                             });
                         }
@@ -334,12 +334,12 @@ impl Orders {
                         && chain(before) == chain(element)
                         && self.place[before as usize] > place
                     {
-                        findings.add(Anomaly::Incompatible, || {
+                        findings.tear(key, Anomaly::Incompatible, || {
                             words::backwards(history, at, key, before, element)
                         });
                     }
                 } else if own && !window(key) {
-                    findings.add(Anomaly::LostWrite, || {
+                    findings.tear(key, Anomaly::LostWrite, || {
                         words::lost(history, at, key, element)
                     });
                 }

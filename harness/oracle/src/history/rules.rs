@@ -11,6 +11,8 @@ pub struct Judged {
     pub rules: Vec<RuleReport>,
     /// Transactions that overlapped a conflicting one.
     pub conflicts: u64,
+    /// Pairs of reads of one key by one session.
+    pub session_pairs: u64,
 }
 
 /// Judges a recorded history: `H-G0` and its like speak of isolation, the session guarantees of
@@ -66,5 +68,6 @@ pub fn rules(history: &History) -> Result<Judged, Refusal> {
     Ok(Judged {
         rules,
         conflicts: report.seen.conflicts,
+        session_pairs: report.seen.sessions[1],
     })
 }

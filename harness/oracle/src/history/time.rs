@@ -108,6 +108,7 @@ pub(super) fn guarantees(
     findings: &mut Findings,
 ) -> Tried {
     let mut tried = [0; 4];
+    let torn = findings.torn.clone();
     let place = |element: u32| orders.place[element as usize];
     let chain = |element: u32| orders.chain.get(element as usize).copied().unwrap_or(0);
     // Whether one stands before the other; unknown of different chains.
@@ -137,7 +138,7 @@ pub(super) fn guarantees(
                     }
                     MicroOp::Get { key, version } => (*key, version.unwrap_or(NONE), false),
                 };
-                if element != NONE && place(element) == NONE {
+                if torn.contains(&key) || element != NONE && place(element) == NONE {
                     continue;
                 }
                 if ended {

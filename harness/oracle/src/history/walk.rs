@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
             return;
         }
         let (history, other, last) = (self.history, *updater, known.last);
-        self.findings.add(Anomaly::LostUpdate, || {
+        self.findings.tear(known.key, Anomaly::LostUpdate, || {
             words::lost_update(history, other, at, known.key, last)
         });
     }
@@ -277,12 +277,12 @@ impl<'a> Walk<'a> {
         }
         if let Some((fault, element)) = fault {
             let writer = orders.writer[element as usize];
-            self.findings.add(fault, || {
+            self.findings.tear(key, fault, || {
                 words::faulty_read(history, fault, writer, at, key, list, element)
             });
         }
         if !fits && !matches!(kind, KeyKind::Window(_)) {
-            self.findings.add(Anomaly::Incompatible, || {
+            self.findings.tear(key, Anomaly::Incompatible, || {
                 words::incompatible(history, at, key, list)
             });
         }
