@@ -202,7 +202,7 @@ fn a_witness_is_told_and_drawn() {
         svg.matches("<circle").count(),
         found.witness.transactions.len()
     );
-    assert_eq!(svg.matches("marker-end").count(), found.witness.steps.len());
+    assert_eq!(svg.matches("<polygon").count(), found.witness.steps.len());
     assert!(svg.contains(">rw k3<") || svg.contains(">rw k4<"), "{svg}");
     if let Ok(folder) = std::env::var("TRIPTYCH_PICTURES") {
         std::fs::write(format!("{folder}/g2.svg"), svg).expect("can be written");

@@ -39,8 +39,6 @@ pub fn picture(history: &History, found: &Found) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" \
          viewBox=\"0 0 {WIDTH:.0} {height:.0}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <defs><marker id=\"tip\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" markerWidth=\"8\" \
-         markerHeight=\"8\" orient=\"auto\"><path d=\"M0,0L10,5L0,10z\" fill=\"#333\"/></marker></defs>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"20\" y=\"28\" font-size=\"17\" font-weight=\"bold\">{}</text>\n",
         found.anomaly
@@ -89,6 +87,18 @@ fn arrow(svg: &mut String, (x1, y1): (f64, f64), (x2, y2): (f64, f64), label: &s
         (x + dx / far * gap, y + dy / far * gap)
     };
     let ((ax, ay), (bx, by)) = (towards(x1, y1, NODE), towards(x2, y2, NODE + 2.0));
+    // The tip is drawn by hand, because not every reader turns markers.
+    let (dx, dy) = (bx - mx, by - my);
+    let far = libm::sqrt(dx * dx + dy * dy).max(1.0);
+    let (dx, dy) = (dx / far, dy / far);
+    let (hx, hy) = (bx - 10.0 * dx, by - 10.0 * dy);
+    let tip = format!(
+        "{bx:.1},{by:.1} {:.1},{:.1} {:.1},{:.1}",
+        hx - 5.0 * dy,
+        hy + 5.0 * dx,
+        hx + 5.0 * dy,
+        hy - 5.0 * dx
+    );
     let (tx, ty) = (mx + uy * 10.0, my - ux * 10.0);
     let anchor = match uy {
         uy if uy > 0.3 => "start",
@@ -98,7 +108,7 @@ fn arrow(svg: &mut String, (x1, y1): (f64, f64), (x2, y2): (f64, f64), label: &s
     let _ = writeln!(
         svg,
         "<path d=\"M{ax:.1},{ay:.1}Q{mx:.1},{my:.1} {bx:.1},{by:.1}\" fill=\"none\" \
-         stroke=\"#333\" stroke-width=\"1.5\" marker-end=\"url(#tip)\"/>\
+         stroke=\"#333\" stroke-width=\"1.5\"/><polygon points=\"{tip}\" fill=\"#333\"/>\
          <text x=\"{tx:.1}\" y=\"{ty:.1}\" text-anchor=\"{anchor}\" fill=\"#a33\">{}</text>",
         escaped(label)
     );
