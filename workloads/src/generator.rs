@@ -1,6 +1,6 @@
 //! The requests of a run, whatever its app.
 
-use crate::{Load, Planned, Profile, movie};
+use crate::{Load, Planned, Profile, ledger, movie};
 use triptych_model::{Random, mix, mix_str};
 
 /// Makes the data set and the requests of one run.
@@ -8,6 +8,8 @@ use triptych_model::{Random, mix, mix_str};
 pub enum Generator {
     /// Of the movie app.
     Movie(movie::Generator),
+    /// Of the ledger.
+    Ledger(ledger::Generator),
 }
 
 impl Generator {
@@ -21,6 +23,7 @@ impl Generator {
                 let dataset = movie::Dataset::of(profile).map_err(|error| error.to_string())?;
                 movie::Generator::new(profile, &dataset, seed).map(Generator::Movie)
             }
+            "ledger" => ledger::Generator::new(profile, seed).map(Generator::Ledger),
             other => Err(format!("no requests are known for the app {other:?}")),
         }
     }
@@ -30,6 +33,7 @@ impl Generator {
     pub fn loads(&self) -> Vec<Load> {
         match self {
             Generator::Movie(movie) => movie.loads(),
+            Generator::Ledger(ledger) => ledger.loads(),
         }
     }
 
@@ -37,6 +41,7 @@ impl Generator {
     pub fn kinds(&self) -> Vec<String> {
         match self {
             Generator::Movie(movie) => movie.kinds(),
+            Generator::Ledger(ledger) => ledger.kinds(),
         }
     }
 
@@ -44,6 +49,7 @@ impl Generator {
     pub fn request(&self, index: u64) -> Planned {
         match self {
             Generator::Movie(movie) => movie.request(index),
+            Generator::Ledger(ledger) => ledger.request(index),
         }
     }
 }

@@ -83,7 +83,7 @@ pub(crate) struct Family {
 }
 
 /// One entry an app.
-const FAMILIES: [Family; 1] = [crate::movie::FAMILY];
+const FAMILIES: [Family; 2] = [crate::movie::FAMILY, crate::ledger::FAMILY];
 
 impl Family {
     /// A profile of this family: settings common to the app, then its own.

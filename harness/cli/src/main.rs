@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Saturate(args) => commands::saturate::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
+        Command::History(args) => commands::history::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::List(args) => commands::list::run(&args),
         Command::Schema => commands::list::schema(),

@@ -16,6 +16,7 @@ use crate::campaign::{Campaign, Cell};
 use crate::drive::{self, Driven};
 use crate::free::FreeStore;
 use crate::pool::Cancel;
+use crate::record::Recorder;
 use crate::schedule::{Rate, Schedule};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use triptych_api::{App, Retries};
 use triptych_faas::{Deployment, PoolConfig, SimPool};
+use triptych_model::history::History;
 use triptych_model::{OpRecord, Outcome, State, Verdict, Work};
 use triptych_registry::Site;
 use triptych_results::{Environment, Manifest, PriceSheet, RunData};
@@ -86,6 +88,8 @@ pub struct RunOutput {
     pub work: Work,
     /// What the runtime left behind.
     pub state: State,
+    /// What transactions read and wrote, if it was recorded and the app has lists.
+    pub history: Option<History>,
     /// What the oracle says.
     pub verdict: Verdict,
     /// Where and when it ran.
@@ -100,6 +104,7 @@ impl RunOutput {
             ops,
             work,
             state,
+            history,
             verdict,
             environment,
         } = self;
@@ -108,6 +113,7 @@ impl RunOutput {
             ops,
             work,
             state,
+            history: history.as_ref(),
             verdict,
             environment,
         }
@@ -156,6 +162,8 @@ struct Plan {
     deploy: fn(Site) -> Rc<dyn Deployment>,
     schedule: Schedule,
     watch: Watch,
+    /// Whether executions of one instance are one.
+    exactly_once: bool,
 }
 
 /// What comes out of the world.
@@ -164,6 +172,7 @@ struct Done {
     ops: Vec<OpRecord>,
     work: Work,
     state: State,
+    history: Option<History>,
     digest: u64,
 }
 
@@ -243,17 +252,24 @@ pub fn run_subject(
         pool: &pool,
     };
     let manifest = facts.manifest(&done.driven, done.digest);
-    let verdict = judge(&app, &manifest, &done.ops, &done.state).map_err(RunError::Config)?;
+    let history = done.history.as_ref();
+    let verdict =
+        judge(&app, &manifest, &done.ops, &done.state, history).map_err(RunError::Config)?;
     watch.progress.set(0, FINISHED, 1, 1);
     environment.wall_ns = begun.elapsed().as_nanos() as u64;
     let Done {
-        ops, work, state, ..
+        ops,
+        work,
+        state,
+        history,
+        ..
     } = done;
     Ok(RunOutput {
         manifest,
         ops,
         work,
         state,
+        history,
         verdict,
         environment,
     })
@@ -300,7 +316,13 @@ fn plan(
         ramp: campaign.ramp.0,
         seed: cell.seed,
     };
+    let runtime = triptych_registry::runtime(&cell.runtime);
+    let exactly_once = runtime
+        .map_err(|error| config(error.to_string()))?
+        .declares
+        .exactly_once;
     Ok(Plan {
+        exactly_once,
         campaign: campaign.clone(),
         profile,
         app: subject.app,
@@ -315,7 +337,12 @@ fn plan(
 }
 
 async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
-    let app = Rc::new(plan.app);
+    let mut app = plan.app;
+    let recorder = plan
+        .campaign
+        .history
+        .then(|| Recorder::watch(&world, &mut app, plan.exactly_once));
+    let app = Rc::new(app);
     let store = SimStore::new(&world, &plan.latency, plan.store)?;
     let free = Rc::new(FreeStore::new(store.clone()));
     let pool = SimPool::new(&world, &plan.latency, plan.pool)?;
@@ -354,7 +381,11 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
     }
     let before = system.work();
 
-    let clients = Rc::new(Clients::new(Rc::clone(&system), plan.generator));
+    let clients = Rc::new(Clients::new(
+        Rc::clone(&system),
+        plan.generator,
+        recorder.clone(),
+    ));
     let ops = Rc::new(RefCell::new(Vec::new()));
     let (sink, watch, span) = (Rc::clone(&ops), system.watch.clone(), plan.schedule.span);
     let times = plan.schedule.times().take_while({
@@ -383,6 +414,10 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
     if let Some(stuck) = stuck {
         state.pending.push(stuck);
     }
+    let history = recorder.map(|recorder| recorder.finish(&state));
+    // Most apps have no lists, and then there is nothing to say.
+    let history =
+        history.filter(|history| !history.keys.is_empty() || !history.left_out.is_empty());
     let mut ops = std::mem::take(&mut *ops.borrow_mut());
     ops.sort_by_key(|op: &OpRecord| op.index);
     for (op, request) in ops.iter_mut().zip(&*clients.requests.borrow()) {
@@ -398,6 +433,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         ops,
         work,
         state,
+        history,
         digest,
     })
 }

@@ -135,11 +135,18 @@ fn beldi(site: Site, config: Config) -> Rc<dyn Deployment> {
 
 /// Every app that profiles may name.
 pub fn apps() -> Vec<AppEntry> {
-    vec![AppEntry {
-        name: "movie",
-        about: "movie reviews: compose, read, log in (14 functions)",
-        build: |profile| triptych_movie::app(&profile.settings),
-    }]
+    vec![
+        AppEntry {
+            name: "movie",
+            about: "movie reviews: compose, read, log in (14 functions)",
+            build: |profile| triptych_movie::app(&profile.settings),
+        },
+        AppEntry {
+            name: "ledger",
+            about: "lists and accounts at two branches of a bank, to test isolation (3 functions)",
+            build: |profile| triptych_ledger::app(&profile.settings),
+        },
+    ]
 }
 
 /// A name that is not in the list, with the names that are.

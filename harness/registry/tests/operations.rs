@@ -313,5 +313,8 @@ fn an_unknown_name_lists_those_that_exist() {
         "there is no runtime \"beldy\"; there are baseline, beldi, beldi-direct"
     );
     let error = triptych_registry::app("movies").err().unwrap().to_string();
-    assert_eq!(error, "there is no app \"movies\"; there are movie");
+    assert!(
+        error.starts_with("there is no app \"movies\"; there are movie, "),
+        "{error}"
+    );
 }
