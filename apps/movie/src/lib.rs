@@ -51,6 +51,7 @@ pub fn app(settings: &BTreeMap<String, String>) -> std::result::Result<App, Stri
         name: NAME,
         functions,
         kinds: kinds(),
+        workflows: Vec::new(),
         elements: |_, _| None,
         observe,
         rules: rules::check,

@@ -237,6 +237,7 @@ pub(crate) fn app(functions: Vec<Function>) -> App {
     App {
         name: "conformance",
         functions,
+        workflows: Vec::new(),
         kinds: Vec::new(),
         elements: |_, _| None,
         observe: |_, _, _| Value::Null,

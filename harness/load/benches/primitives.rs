@@ -104,6 +104,7 @@ fn app(world: &World, samples: &Samples) -> App {
             function("Nothing", &[], nothing),
         ],
         kinds: Vec::new(),
+        workflows: Vec::new(),
         elements: |_, _| None,
         observe: |_, _, _| Value::Null,
         rules: |_| Default::default(),

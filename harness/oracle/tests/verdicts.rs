@@ -20,6 +20,7 @@ fn app() -> App {
         name: "made-up",
         functions: Vec::new(),
         kinds: Vec::new(),
+        workflows: Vec::new(),
         elements: |_, _| None,
         observe: |_, _, _| Value::Null,
         rules,

@@ -1,6 +1,6 @@
 //! What an app is: functions, request kinds, and the invariants that its data must keep.
 
-use crate::{Ctx, Error, Result};
+use crate::{Ctx, Error, Result, Workflow};
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,7 +70,7 @@ pub struct Function {
 pub struct KindSpec {
     /// Its name, such as `compose`.
     pub name: &'static str,
-    /// The function that clients call.
+    /// The function that clients call, or the workflow that they start.
     pub function: &'static str,
     /// The entry point.
     pub op: &'static str,
@@ -97,6 +97,8 @@ pub struct App {
     pub name: &'static str,
     /// Its functions.
     pub functions: Vec<Function>,
+    /// Requests that the platform runs as a graph of calls.
+    pub workflows: Vec<Workflow>,
     /// The kinds of requests that clients send.
     pub kinds: Vec<KindSpec>,
     /// Which rows are lists of elements that are never appended twice, and what those are: what the

@@ -13,6 +13,7 @@ mod error;
 mod instance;
 mod observe;
 mod reply;
+mod workflow;
 
 pub use app::{App, Call, Evidence, Function, Handler, KindSpec, Op};
 pub use change::{Change, Updated, apply, lower, lower_optimistic};
@@ -26,3 +27,4 @@ pub use triptych_model as model;
 pub use triptych_model::{
     Condition, Coverage, Finding, Guarantee, Name, Path, RuleReport, State, Value,
 };
+pub use workflow::{Node, Outputs, Workflow, node_id};

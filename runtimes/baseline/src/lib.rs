@@ -6,6 +6,7 @@
 //! store keeps what it acknowledged, and the session order that strongly consistent reads give.
 
 mod instance;
+mod machine;
 
 use futures_util::future::LocalBoxFuture;
 use instance::Run;
@@ -16,7 +17,7 @@ use triptych_api::{
     App, Ctx, Declares, Isolation, Name, Retries, State, Value, client_view, encode_reply,
 };
 use triptych_faas::{
-    Answer, Deployment, Execution, Handler, InvokeError, Payload, Platform, Timer,
+    Answer, Deployment, Execution, Handler, InvokeError, Machine, Payload, Platform, Timer,
 };
 use triptych_store::{Request, Response, Store, StoreError, TableSchema, patient};
 use triptych_world::World;
@@ -137,6 +138,13 @@ impl Deployment for Baseline {
         let functions = self.0.app.functions.iter();
         functions
             .map(|function| (function.name.clone(), handler(&function.name)))
+            .collect()
+    }
+
+    fn machines(&self) -> Vec<(Name, Machine)> {
+        let workflows = self.0.app.workflows.iter();
+        workflows
+            .map(|workflow| (workflow.name.clone(), machine::of(workflow)))
             .collect()
     }
 

@@ -10,11 +10,13 @@
 
 use crate::Bug;
 use crate::log::{Run, interrupted};
-use crate::names::{HEAD, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE};
+use crate::names::{HEAD, HOLDER, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE};
+use crate::tx::TxContext;
 use std::collections::BTreeMap;
 use triptych_api::{Change, Error, Result, apply, lower, lower_optimistic};
 use triptych_model::{Action, Comparison, Condition, Item, Map, Name, Operand, Path, Value};
 use triptych_store::{Key, PageKey, Request, Response, Return, StoreError};
+use triptych_world::MS;
 
 /// What one look at all rows of a key shows.
 enum Skeleton {
@@ -32,10 +34,23 @@ pub(crate) enum Effect {
     Write(Value),
     /// Changes the document if the condition holds of it.
     Update(Condition, Vec<Change>),
+    /// Takes the lock for a transaction. Logs true, or the lock word of who holds it.
+    Lock(TxContext),
+    /// Gives the lock back, and replaces the value if there is a new one, in one step. Logs whether
+    /// the transaction held the lock.
+    Release(Name, Option<Value>),
+}
+
+/// What became of an effect.
+pub(crate) struct Logged {
+    /// The logged outcome.
+    pub(crate) outcome: Value,
+    /// Whether an earlier execution had logged it.
+    pub(crate) replayed: bool,
 }
 
 /// What one attempt on one row came to.
-enum Attempt {
+pub(crate) enum Attempt {
     /// The effect (or its refusal) is logged.
     Logged(Value),
     /// Nothing happened: look at the row again.
@@ -43,13 +58,15 @@ enum Attempt {
 }
 
 /// How often an effect is tried before the execution gives up and is repeated later.
-const ATTEMPTS: u32 = 200;
+const ATTEMPTS: u32 = 400;
+/// The longest pause between two looks at a key that a transaction has locked.
+const LOCKED_PAUSE: u64 = 200 * MS;
 
 fn logged(cid: &str) -> Path {
     Path::attr(LOGS).field(cid)
 }
 
-fn row_key(key: &Name, row: &str) -> Key {
+pub(crate) fn row_key(key: &Name, row: &str) -> Key {
     Key::range(key.clone(), Value::str(row))
 }
 
@@ -141,16 +158,30 @@ impl Run {
         key: &Name,
         effect: Effect,
     ) -> Result<Value> {
+        let logged = self.logged_effect(step, table, key, effect).await?;
+        Ok(logged.outcome)
+    }
+
+    /// [`Run::effect`], and whether it was made before.
+    pub(crate) async fn logged_effect(
+        &self,
+        step: &str,
+        table: &Name,
+        key: &Name,
+        effect: Effect,
+    ) -> Result<Logged> {
         let cid = self.cid(step);
         let effect = self.spoil(&cid, effect);
+        let made = |outcome, replayed| Ok(Logged { outcome, replayed });
         let mut row = match self.skeleton(table, key, Some(&cid)).await? {
-            Skeleton::Done(outcome) => return Ok(outcome),
+            Skeleton::Done(outcome) => return made(outcome, true),
             Skeleton::Tail(row) => row,
             Skeleton::Empty => {
                 self.insert_head(table, key).await?;
                 Name::from(HEAD)
             }
         };
+        let mut pause = 5 * MS;
         for _ in 0..ATTEMPTS {
             let at = (table, key, &*row);
             let attempt = match &effect {
@@ -158,23 +189,35 @@ impl Run {
                 Effect::Update(condition, changes) => {
                     self.try_update(&cid, at, condition, changes).await?
                 }
+                Effect::Lock(tx) => self.try_lock(&cid, at, tx).await?,
+                Effect::Release(tx, value) => {
+                    self.try_release(&cid, at, tx, value.as_ref()).await?
+                }
             };
             if let Attempt::Logged(outcome) = attempt {
-                return Ok(outcome);
+                return made(outcome, false);
             }
-            let seen = vec![logged(&cid), Path::attr(NEXT), Path::attr(LOG_SIZE)];
+            let seen = [LOG_SIZE, NEXT, HOLDER].map(Path::attr);
+            let seen = seen.into_iter().chain([logged(&cid)]).collect();
             let place = (table, row_key(key, &row));
             let item = self
                 .get("beldi.write.look", place, Some(seen))
                 .await?
                 .unwrap_or_default();
             if let Some(outcome) = item.get(LOGS).and_then(|logs| logs.get(&cid)) {
-                return Ok(outcome.clone());
+                return made(outcome.clone(), true);
             }
             if let Some(next) = text(&item, NEXT) {
                 row = next;
             } else if item.get(LOG_SIZE).and_then(Value::as_int) >= Some(self.capacity()) {
                 row = self.append_row(table, key, &row).await?;
+            } else if item.contains_key(HOLDER) {
+                // What is not in a transaction holds nothing while it waits, so it cannot be in a
+                // deadlock.
+                let world = &self.shared.world;
+                let jitter = world.keyed(self.scope.next_key()).below(pause);
+                world.sleep(pause / 2 + jitter).await;
+                pause = (2 * pause).min(LOCKED_PAUSE);
             }
         }
         Err(Error::Interrupted(format!(
@@ -190,7 +233,7 @@ impl Run {
     fn spoil(&self, cid: &str, effect: Effect) -> Effect {
         match effect {
             Effect::Update(condition, changes)
-                if self.shared.config.bug == Some(Bug::DropAppend)
+                if self.has(Bug::DropAppend)
                     && triptych_world::mix_str(0, cid).is_multiple_of(7) =>
             {
                 let kept = changes
@@ -202,8 +245,15 @@ impl Run {
         }
     }
 
+    /// The row still takes this log key, and no transaction has locked it.
+    fn open_and_free(&self, cid: &str) -> Vec<Condition> {
+        let mut all = self.open(cid);
+        all.push(Condition::Absent(Path::attr(HOLDER)));
+        all
+    }
+
     /// The row still takes this log key.
-    fn open(&self, cid: &str) -> Vec<Condition> {
+    pub(crate) fn open(&self, cid: &str) -> Vec<Condition> {
         let capacity = Value::Int(self.capacity());
         vec![
             Condition::Absent(logged(cid)),
@@ -211,7 +261,7 @@ impl Run {
         ]
     }
 
-    fn log_clauses(cid: &str, outcome: Operand) -> Vec<Action> {
+    pub(crate) fn log_clauses(cid: &str, outcome: Operand) -> Vec<Action> {
         let size = Operand::Plus(Box::new(Operand::Path(Path::attr(LOG_SIZE))), 1);
         vec![
             Action::Set(logged(cid), outcome),
@@ -231,7 +281,7 @@ impl Run {
             Operand::Value(value.clone()),
         ));
         let place = (table, row_key(key, row));
-        let open = Condition::All(self.open(cid));
+        let open = Condition::All(self.open_and_free(cid));
         let done = self
             .update_if("beldi.write.row", place, update, open)
             .await?;
@@ -265,7 +315,7 @@ impl Run {
             let mut update = Self::log_clauses(cid, Operand::Value(outcome.clone()));
             let document = Operand::Value(Value::from(document));
             update.push(Action::Set(Path::attr(VALUE), document));
-            let mut all = self.open(cid);
+            let mut all = self.open_and_free(cid);
             all.push(Condition::Absent(Path::attr(VALUE)));
             let place = (at.0, row_key(at.1, at.2));
             if self
@@ -278,7 +328,7 @@ impl Run {
         if is_trivial(condition) {
             return Ok(Attempt::Missed);
         }
-        let mut all = self.open(cid);
+        let mut all = self.open_and_free(cid);
         all.push(Condition::Not(Box::new(met)));
         if of_nothing {
             all.push(exists);
@@ -302,7 +352,7 @@ impl Run {
         met: &Condition,
         changes: &[Change],
     ) -> Result<Attempt> {
-        let mut all = self.open(cid);
+        let mut all = self.open_and_free(cid);
         all.push(met.clone());
         let (mut update, outcome) = match lower(changes, VALUE) {
             Some((update, sum)) => (update, sum),
@@ -350,28 +400,33 @@ impl Run {
     async fn insert_head(&self, table: &Name, key: &Name) -> Result<()> {
         let absent = Condition::Absent(Path::attr(KEY));
         let place = (table, row_key(key, HEAD));
-        self.update_if("beldi.daal.head", place, Self::new_row(None), absent)
+        self.update_if("beldi.daal.head", place, Self::new_row(Item::new()), absent)
             .await
             .map(drop)
     }
 
-    fn new_row(state: Option<Value>) -> Vec<Action> {
+    /// An empty log beside this state.
+    fn new_row(state: Item) -> Vec<Action> {
         let set = |name, value| Action::Set(Path::attr(name), Operand::Value(value));
         let mut update = vec![
             set(LOGS, Value::from(Map::new())),
             set(LOG_SIZE, Value::Int(0)),
         ];
-        update.extend(state.map(|value| set(VALUE, value)));
+        update.extend(state.iter().map(|(name, value)| set(name, value.clone())));
         update
     }
 
     /// Links a new row behind a full one and returns the row that is behind it now.
     async fn append_row(&self, table: &Name, key: &Name, full: &str) -> Result<Name> {
-        // A full row takes no more effects, so what is read here is final.
-        let projection = Some(vec![Path::attr(VALUE)]);
+        // A full row takes no more effects, so what is read here is final. The whole state goes
+        // along: a lock that is not copied is a lock that is lost.
+        let state = [VALUE, HOLDER].map(Path::attr).to_vec();
         let place = (table, row_key(key, full));
-        let old = self.get("beldi.append.read", place, projection).await?;
-        let state = old.and_then(|mut item| item.remove(VALUE));
+        let old = self.get("beldi.append.read", place, Some(state)).await?;
+        let mut state = old.unwrap_or_default();
+        if self.has(Bug::LockLostOnAppend) {
+            state.remove(HOLDER);
+        }
         let id = self.fresh_id();
         let place = (table, row_key(key, &id));
         let absent = Condition::Absent(Path::attr(KEY));

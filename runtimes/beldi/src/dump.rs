@@ -4,8 +4,11 @@
 use crate::daal::text;
 use crate::log::Run;
 use crate::names::{
-    DONE, HEAD, INSTANCE, KEY, LOGS, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE, intent_table,
+    DONE, HEAD, HOLDER, INSTANCE, KEY, LOGS, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE,
+    intent_table, local_table,
 };
+use crate::shadow::Shadow;
+use crate::tx::TxContext;
 use crate::{Shared, log};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -155,11 +158,16 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
             for (key, rows) in lists {
                 audit(table, &key, &rows, &mut state.corrupt);
                 if let Some(mut item) = tail(&rows) {
+                    if let Some(holder) = item.get(HOLDER).and_then(TxContext::from_word) {
+                        let held = format!("{table}[{key}] is locked by {}", holder.id);
+                        state.residue.push(held);
+                    }
                     values.extend(item.remove(VALUE).map(|value| (key, value)));
                 }
             }
             state.tables.insert(table.clone(), values);
         }
+        shadows(shared, &function.name, &mut state).await?;
         let done = Condition::equals(Path::attr(DONE), true);
         let unfinished = Some(Condition::Not(Box::new(done)));
         for intent in scan_all(shared, &intent_table(&function.name), unfinished).await? {
@@ -170,6 +178,26 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
         }
     }
     Ok(state)
+}
+
+/// Transactions that have not ended at a function.
+async fn shadows(
+    shared: &Shared,
+    function: &Name,
+    state: &mut State,
+) -> std::result::Result<(), StoreError> {
+    let table = local_table(function);
+    let mut lists = BTreeMap::new();
+    collect(&mut lists, scan_all(shared, &table, None).await?);
+    for (tx, rows) in lists {
+        audit(&table, &tx, &rows, &mut state.corrupt);
+        let document = tail(&rows).and_then(|mut item| item.remove(VALUE));
+        if document.is_some_and(|document| !Shadow::parse(&document).finished) {
+            let left = format!("transaction {tx} has not ended at {function}");
+            state.residue.push(left);
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the list can be walked and that no log key stands in two of its rows.

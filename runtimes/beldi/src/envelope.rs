@@ -1,5 +1,6 @@
 //! What Beldi sends to a function: calls, and the protocol's own messages.
 
+use crate::tx::TxContext;
 use triptych_model::{Name, Value};
 
 /// A call: run the instance.
@@ -54,27 +55,42 @@ fn with_caller(
     op: &str,
     input: Value,
     caller: Option<&Caller>,
+    tx: Option<&TxContext>,
 ) -> Value {
     let mut rest = vec![("op", Value::str(op)), ("input", input)];
     if let Some(caller) = caller {
         rest.push(("caller", caller.to_value()));
     }
+    if let Some(tx) = tx {
+        rest.push(("tx", tx.to_word()));
+    }
     envelope(kind, instance, rest)
 }
 
+/// The transaction that a call is part of.
+pub(crate) fn tx(body: &Value) -> Option<TxContext> {
+    TxContext::from_word(body.get("tx")?)
+}
+
 /// See [`CALL`].
-pub(crate) fn call(instance: &str, op: &str, input: Value, caller: Option<&Caller>) -> Value {
-    with_caller(CALL, instance, op, input, caller)
+pub(crate) fn call(
+    instance: &str,
+    op: &str,
+    input: Value,
+    caller: Option<&Caller>,
+    tx: Option<&TxContext>,
+) -> Value {
+    with_caller(CALL, instance, op, input, caller, tx)
 }
 
 /// See [`START`].
 pub(crate) fn start(instance: &str, op: &str, input: Value) -> Value {
-    with_caller(START, instance, op, input, None)
+    with_caller(START, instance, op, input, None, None)
 }
 
 /// See [`REGISTER`].
 pub(crate) fn register(instance: &str, op: &str, input: Value, caller: &Caller) -> Value {
-    with_caller(REGISTER, instance, op, input, Some(caller))
+    with_caller(REGISTER, instance, op, input, Some(caller), None)
 }
 
 /// See [`CALLBACK`]. `callee` is checked against the log entry, so that a late one cannot touch an

@@ -1,12 +1,16 @@
 //! What an app's operations become on Beldi.
 
+use crate::Bug;
 use crate::daal::Effect;
 use crate::envelope::{self, Caller};
+use crate::finish::Finish;
 use crate::log::Run;
 use crate::names::{CALLEE, RETURN, intent_table};
+use crate::shadow::Send;
+use crate::tx::TxContext;
 use crate::wrapper::intent_clauses;
 use futures_util::future::{LocalBoxFuture, join_all};
-use triptych_api::{Change, Error, Fresh, Instance, Result, Step, Updated, decode_reply};
+use triptych_api::{Change, Error, Fresh, Instance, Result, Step, TxEnd, Updated, decode_reply};
 use triptych_faas::Payload;
 use triptych_model::{Condition, Name, Path, Value};
 use triptych_store::Key;
@@ -20,9 +24,10 @@ struct Callee {
 }
 
 impl Run {
-    /// Fixes the id of the instance that a step calls. Whoever logs first decides.
-    async fn callee(&self, step: &Step) -> Result<Callee> {
-        let fresh = self.fresh_id();
+    /// Fixes the id of the instance that a step calls. Whoever logs first decides, unless the id was
+    /// fixed elsewhere.
+    async fn callee(&self, step: &Step, id: Option<Name>) -> Result<Callee> {
+        let fresh = id.map_or_else(|| self.fresh_id(), |id| id.to_string());
         let entry = vec![(CALLEE, Value::str(&fresh))];
         if self
             .put_log("beldi.invoke.log", step.as_str(), entry)
@@ -53,19 +58,53 @@ impl Run {
         }
     }
 
-    async fn sync_call(&self, step: Step, to: Name, op: Name, input: Value) -> Result<Value> {
-        let callee = self.callee(&step).await?;
+    pub(crate) async fn sync_call(
+        &self,
+        step: Step,
+        to: Name,
+        op: Name,
+        input: Value,
+        tx: Option<TxContext>,
+    ) -> Result<Value> {
+        if let Some(tx) = &tx {
+            self.shadow_callee(&step, tx, &to).await?;
+        }
+        let step = match tx.is_some() && self.has(Bug::StepsDependOnLog) {
+            true => Step::new(format!("call{}", self.calls.get())),
+            false => step,
+        };
+        let callee = self.callee(&step, None).await?;
         if let Some(result) = callee.result {
+            self.calls.set(self.calls.get() + 1);
             return decode_reply(&result);
         }
+        self.calls.set(self.calls.get() + 2);
         let caller = self.as_caller(&step);
-        let body = envelope::call(&callee.id, &op, input, Some(&caller));
+        let body = envelope::call(&callee.id, &op, input, Some(&caller), tx.as_ref());
         let reply = self.invoke("beldi.invoke", &to, body).await?;
         decode_reply(&reply)
     }
 
-    async fn async_call(&self, step: Step, to: Name, op: Name, input: Value) -> Result<()> {
-        let callee = self.callee(&step).await?;
+    /// Makes a call that was kept until its transaction committed.
+    pub(crate) async fn hand_over(&self, step: Step, send: Send) -> Result<()> {
+        let Send {
+            id,
+            function,
+            op,
+            input,
+        } = send;
+        self.async_call(step, Some(id), function, op, input).await
+    }
+
+    async fn async_call(
+        &self,
+        step: Step,
+        id: Option<Name>,
+        to: Name,
+        op: Name,
+        input: Value,
+    ) -> Result<()> {
+        let callee = self.callee(&step, id).await?;
         if callee.result.is_some() {
             // Registered: if the event was lost, the callee's collector starts the instance.
             return Ok(());
@@ -169,6 +208,9 @@ impl Instance for Run {
         key: Name,
     ) -> LocalBoxFuture<'_, Result<Option<Value>>> {
         Box::pin(async move {
+            if let Some(tx) = self.tx_of(&step) {
+                return self.tx_read(&step, &tx, &table, &key).await;
+            }
             let value = self.current(&table, &key).await?;
             self.log_value(&step, value).await
         })
@@ -180,7 +222,12 @@ impl Instance for Run {
         table: Name,
         keys: Vec<Name>,
     ) -> LocalBoxFuture<'_, Result<Vec<Option<Value>>>> {
-        Box::pin(self.read_all(step, table, keys))
+        Box::pin(async move {
+            if let Some(tx) = self.tx_of(&step) {
+                return self.tx_read_many(&step, &tx, &table, &keys).await;
+            }
+            self.read_all(step, table, keys).await
+        })
     }
 
     fn write(
@@ -191,6 +238,9 @@ impl Instance for Run {
         value: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
+            if let Some(tx) = self.tx_of(&step) {
+                return self.tx_write(&step, &tx, (&table, &key), value).await;
+            }
             self.effect(step.as_str(), &table, &key, Effect::Write(value))
                 .await
                 .map(drop)
@@ -205,11 +255,21 @@ impl Instance for Run {
         condition: Option<Condition>,
         changes: Vec<Change>,
     ) -> LocalBoxFuture<'_, Result<Updated>> {
-        Box::pin(self.logged_update(step, table, key, condition, changes))
+        Box::pin(async move {
+            if let Some(tx) = self.tx_of(&step) {
+                let at = (&table, &key);
+                return self.tx_update(&step, &tx, at, condition, &changes).await;
+            }
+            self.logged_update(step, table, key, condition, changes)
+                .await
+        })
     }
 
     fn scan(&self, step: Step, table: Name) -> LocalBoxFuture<'_, Result<Vec<(Name, Value)>>> {
         Box::pin(async move {
+            if let Some(tx) = self.tx_of(&step) {
+                return self.tx_scan(&step, &tx, &table).await;
+            }
             let rows = self.scan_lists(&table).await?;
             let pairs = rows
                 .into_iter()
@@ -230,7 +290,10 @@ impl Instance for Run {
         op: Name,
         input: Value,
     ) -> LocalBoxFuture<'_, Result<Value>> {
-        Box::pin(self.sync_call(step, function, op, input))
+        Box::pin(async move {
+            let tx = self.tx_of(&step);
+            self.sync_call(step, function, op, input, tx).await
+        })
     }
 
     fn send(
@@ -240,7 +303,46 @@ impl Instance for Run {
         op: Name,
         input: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
-        Box::pin(self.async_call(step, function, op, input))
+        Box::pin(async move {
+            let tx = self
+                .tx_of(&step)
+                .filter(|_| !self.has(Bug::SendBeforeCommit));
+            if let Some(tx) = tx {
+                let send = Send {
+                    id: Name::from(self.fresh_id()),
+                    function,
+                    op,
+                    input,
+                };
+                return self.shadow_send(&step, &tx, send).await;
+            }
+            self.async_call(step, None, function, op, input).await
+        })
+    }
+
+    fn joined(&self) -> Option<Name> {
+        self.joined.as_ref().map(|tx| tx.id.clone())
+    }
+
+    fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.tx_begin(&tx, attempt).await })
+    }
+
+    fn end(&self, tx: Step, attempt: u32, end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let Some(context) = self.tx_close(&tx, attempt) else {
+                return Err(Error::Bug(format!("no transaction is open at step {tx}")));
+            };
+            let step = tx.sub(&format!("{attempt}.end"));
+            self.finish_tx(&step, &Finish::new(context, end)).await
+        })
+    }
+
+    fn back_off(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.tx_back_off(&tx, attempt).await;
+            Ok(())
+        })
     }
 
     fn fresh(&self, step: Step, what: Fresh) -> LocalBoxFuture<'_, Result<Value>> {

@@ -17,9 +17,13 @@ mod collector;
 mod daal;
 mod dump;
 mod envelope;
+mod finish;
 mod instance;
+mod lock;
 mod log;
 mod names;
+mod shadow;
+mod tx;
 mod wrapper;
 
 use futures_util::future::LocalBoxFuture;
@@ -29,10 +33,10 @@ use triptych_faas::{Answer, Deployment, Handler, InvokeError, Payload, Platform,
 use triptych_store::Store;
 use triptych_world::{Nanos, World};
 
-/// What Beldi promises. Transactions are not built yet: the body runs without isolation.
+/// What Beldi promises.
 pub const DECLARES: Declares = Declares {
     exactly_once: true,
-    transaction: Isolation::None,
+    transaction: Isolation::Serializable,
     order: true,
     durable: true,
 };
@@ -46,6 +50,33 @@ pub enum Bug {
     AcceptLateDuplicate,
     /// Some appends are logged as done but change nothing.
     DropAppend,
+    /// A row that is appended to a list does not carry the lock (P1 of the specification).
+    LockLostOnAppend,
+    /// A call in a transaction takes two steps when it is new and one when it is replayed, so a
+    /// replay numbers what follows anew (P2).
+    StepsDependOnLog,
+    /// An aborted transaction keeps its locks (P3).
+    AbortKeepsLocks,
+    /// A lock is taken without a note of it, so nobody releases it (P4).
+    LockNotNoted,
+    /// The commit writes and unlocks whoever holds the lock by now (P5).
+    CommitAppliesBlindly,
+    /// A further callee replaces those noted before (P6).
+    ForgetEarlierCallees,
+    /// A transaction does not see what it has written (P19).
+    NoReadYourWrites,
+    /// Reads in a transaction take no lock.
+    NoReadLocks,
+    /// The commit releases all locks before it applies the writes.
+    ReleaseBeforeApply,
+    /// The commit leaves out the last of several participants.
+    CommitSkipsFunction,
+    /// Writes in a transaction are visible at once, and their lock is gone.
+    WriteThrough,
+    /// An aborted transaction is committed.
+    IgnoreAbort,
+    /// Calls are handed over at once, although the transaction may abort.
+    SendBeforeCommit,
 }
 
 /// How an installation of Beldi differs from another.
@@ -163,7 +194,7 @@ impl Deployment for Beldi {
     }
 
     fn request(&self, id: &str, op: &str, input: Value, _session: &Value) -> Payload {
-        Payload::new(envelope::call(id, op, input, None))
+        Payload::new(envelope::call(id, op, input, None, None))
     }
 
     fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer {

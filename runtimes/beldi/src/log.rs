@@ -4,7 +4,10 @@
 //! logged, and only a logged value is ever shown to the app.
 
 use crate::names::{INSTANCE, VALUE, log_table};
+use crate::tx::{Open, TxContext};
 use crate::{Bug, Shared};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use triptych_api::{Error, Result, Step};
 use triptych_faas::{InvokeError, Payload};
@@ -18,6 +21,18 @@ pub(crate) struct Run {
     pub(crate) scope: Scope,
     pub(crate) function: Name,
     pub(crate) instance: Name,
+    /// The transaction that this instance was called in.
+    pub(crate) joined: Option<TxContext>,
+    /// Transactions that are open here.
+    pub(crate) open: RefCell<Vec<Open>>,
+    /// The births of the transactions that began here, by their steps.
+    pub(crate) births: RefCell<BTreeMap<Step, i64>>,
+    /// Keys that this execution knows to be locked: transaction, table, key.
+    pub(crate) locked: RefCell<BTreeSet<(Name, Name, Name)>>,
+    /// Callees that this execution knows to be noted: transaction, function.
+    pub(crate) called: RefCell<BTreeSet<(Name, Name)>>,
+    /// For [`Bug::StepsDependOnLog`] alone.
+    pub(crate) calls: Cell<u32>,
 }
 
 /// The part of a long logged list that fits well into one item.
@@ -36,6 +51,21 @@ pub(crate) fn interrupted(error: StoreError) -> Error {
 }
 
 impl Run {
+    pub(crate) fn new(shared: Rc<Shared>, scope: Scope, function: Name, instance: Name) -> Self {
+        Run {
+            shared,
+            scope,
+            function,
+            instance,
+            joined: None,
+            open: RefCell::default(),
+            births: RefCell::default(),
+            locked: RefCell::default(),
+            called: RefCell::default(),
+            calls: Cell::new(0),
+        }
+    }
+
     /// One store call: an effect boundary and a crash point.
     pub(crate) async fn store(
         &self,

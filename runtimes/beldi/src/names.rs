@@ -18,6 +18,8 @@ pub(crate) const LOGS: &str = "LOGS";
 pub(crate) const LOG_SIZE: &str = "LOGSIZE";
 /// The next row; absent in the tail, set once.
 pub(crate) const NEXT: &str = "NEXTROW";
+/// The lock word, in the tail: the transaction that holds the key, and its birth. Absent: free.
+pub(crate) const HOLDER: &str = "HOLDER";
 
 /// The instance: hash attribute of log and intent tables.
 pub(crate) const INSTANCE: &str = "InstanceId";
@@ -34,6 +36,8 @@ pub(crate) const DONE: &str = "DONE";
 pub(crate) const OP: &str = "OP";
 /// See [`OP`].
 pub(crate) const INPUT: &str = "INPUT";
+/// The transaction that the instance was called in, if any.
+pub(crate) const TX: &str = "TX";
 /// Where the result has to be deposited: function, instance and step of the caller.
 pub(crate) const CALLER: &str = "CALLER";
 /// When the instance was recorded or last started again, milliseconds since 1970. It is the range
@@ -63,6 +67,11 @@ pub(crate) fn intent_table(function: &str) -> Name {
     Name::from(format!("{function}-intent"))
 }
 
+/// The table of a function's shadows: one linked list per transaction that came by.
+pub(crate) fn local_table(function: &str) -> Name {
+    Name::from(format!("{function}-local"))
+}
+
 /// The index partition of an instance.
 pub(crate) fn shard(instance: &str) -> Value {
     Value::from((triptych_world::mix_str(0, instance) % PENDING_SHARDS).to_string())
@@ -75,6 +84,7 @@ pub(crate) fn schemas(function: &Function) -> Vec<TableSchema> {
         .iter()
         .map(|table| TableSchema::new(table, KEY).with_range(ROW))
         .collect();
+    schemas.push(TableSchema::new(local_table(&function.name), KEY).with_range(ROW));
     schemas.push(TableSchema::new(log_table(&function.name), INSTANCE).with_range(STEP));
     let mut intents = TableSchema::new(intent_table(&function.name), INSTANCE);
     intents.indexes.push(IndexSchema {

@@ -5,14 +5,16 @@
 //! collected callee could be executed a second time by its recovering caller.
 
 use crate::envelope::{self, Caller};
+use crate::finish::{self, Finish};
 use crate::log::{Run, interrupted};
 use crate::names::{
     CALLEE, CALLER, DONE, FINISHED, INPUT, INSTANCE, LAUNCHED, OP, PENDING, RETURN, STARTED, TRACE,
-    intent_table, log_table, shard,
+    TX, intent_table, log_table, shard,
 };
+use crate::tx::TxContext;
 use crate::{Bug, Shared, collector};
 use std::rc::Rc;
-use triptych_api::{Call, Ctx, Error, Result, encode_reply};
+use triptych_api::{Call, Ctx, Error, Result, Step, encode_reply};
 use triptych_faas::{Execution, Payload};
 use triptych_model::{Action, Condition, Item, Name, Operand, Path, Value};
 use triptych_store::{Key, Request, Response, Return, StoreError};
@@ -23,6 +25,7 @@ struct Intent {
     call: Call,
     caller: Option<Caller>,
     asynchronous: bool,
+    tx: Option<TxContext>,
 }
 
 enum Admission {
@@ -45,12 +48,7 @@ pub(crate) async fn handle(
         envelope::COLLECT => Name::from("collector"),
         _ => envelope::text(&body, "instance")?,
     };
-    let mut run = Run {
-        shared,
-        scope: execution.scope,
-        function,
-        instance,
-    };
+    let mut run = Run::new(shared, execution.scope, function, instance);
     let reply = match &*kind {
         envelope::CALL | envelope::START => run_instance(run, &kind, &body).await,
         envelope::REGISTER => register(&run, &body).await,
@@ -90,13 +88,21 @@ async fn run_instance(mut run: Run, kind: &str, body: &Value) -> Result<Value> {
             run.function
         )));
     };
+    run.joined = intent.tx;
     let run = Rc::new(run);
-    let mut ctx = Ctx::new(
-        Rc::clone(&run) as Rc<dyn triptych_api::Instance>,
-        shared.retries,
-    );
-    let result = (function.handler)(&mut ctx, intent.call).await;
-    let result = ctx.conclude(result);
+    let result = if &*intent.call.op == finish::FINISH {
+        let finish = Finish::from_value(&intent.call.input).map_err(|error| {
+            // Nobody could make sense of it later either.
+            Error::Interrupted(error.to_string())
+        })?;
+        let ended = run.finish_tx(&Step::new("finish"), &finish).await;
+        ended.map(|()| Value::Null)
+    } else {
+        let instance = Rc::clone(&run) as Rc<dyn triptych_api::Instance>;
+        let mut ctx = Ctx::new(instance, shared.retries);
+        let result = (function.handler)(&mut ctx, intent.call).await;
+        ctx.conclude(result)
+    };
     // Without an answer the instance is not done: it will be executed again.
     let result = encode_reply(result).map_err(Error::Interrupted)?;
     hand_over(&run, &intent.caller, intent.asynchronous, &result).await?;
@@ -186,6 +192,7 @@ fn parse_intent(item: &Item) -> Result<Intent> {
         },
         caller: item.get(CALLER).and_then(Caller::from_value),
         asynchronous: item.get("ASYNC").and_then(Value::as_bool).unwrap_or(false),
+        tx: item.get(TX).and_then(TxContext::from_word),
     })
 }
 
@@ -194,8 +201,9 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
     let op = envelope::text(body, "op").map_err(Error::Bug)?;
     let input = body.get("input").cloned().unwrap_or_default();
     let caller = body.get("caller").and_then(Caller::from_value);
+    let tx = envelope::tx(body);
     let request = run.scope.request().id;
-    let clauses = intent_clauses(
+    let mut clauses = intent_clauses(
         &run.shared.world,
         &run.instance,
         &op,
@@ -204,6 +212,7 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
         false,
         request,
     );
+    clauses.extend(tx.as_ref().map(|tx| set(TX, tx.to_word())));
     let table = intent_table(&run.function);
     let key = Key::hash(run.instance.clone());
     let absent = Condition::Absent(Path::attr(INSTANCE));
@@ -216,6 +225,7 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
             call,
             caller,
             asynchronous: false,
+            tx,
         }));
     }
     let Some(item) = run.get("beldi.intent.get", (&table, key), None).await? else {

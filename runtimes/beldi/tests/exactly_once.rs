@@ -2,15 +2,19 @@
 //! effect boundary, in all four kinds, once, twice, and with a duplicate that runs at the same time.
 //! Whatever happens, the state it leaves and the answer it gives are those of a run without faults.
 
+mod common;
+#[path = "common/crashes.rs"]
+mod crashes;
+
+use common::{app_of, place};
+use crashes::{End, configs, crash, duplicate};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use triptych_api::{App, Call, Change, Condition, Ctx, Function, Op, Path, Result, Retries, join};
-use triptych_beldi::{Beldi, Bug, Config};
-use triptych_faas::{Deployment, Platform, PoolConfig, SimPool};
+use triptych_api::{App, Call, Change, Condition, Ctx, Handler, Op, Path, Result, join};
+use triptych_beldi::{Bug, Config};
+use triptych_faas::{Deployment, Platform};
 use triptych_model::{Name, Outcome, State, Value};
-use triptych_store::{SimStore, StoreConfig};
-use triptych_world::fault::{Action, CrashKind, Faults, Injection};
-use triptych_world::latency::Profile;
+use triptych_world::fault::{CrashKind, Injection};
 use triptych_world::{Life, Options, SECOND, Scope, World};
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -81,119 +85,26 @@ async fn bump(ctx: &mut Ctx, input: Bump) -> Result<i64> {
 }
 
 fn app() -> App {
-    let function = |name: &str, table: &str, handler: triptych_api::Handler| Function {
-        name: Name::from(name),
-        tables: vec![Name::from(table)],
-        handler,
-    };
-    App {
-        name: "counter",
-        functions: vec![
-            function(
-                "Front",
-                "front",
-                Rc::new(|ctx, call: Call| {
-                    Box::pin(async move {
-                        call.input::<Work>()?;
-                        Call::output::<Work>(&work(ctx).await?)
-                    })
-                }),
-            ),
-            function(
-                "Back",
-                "back",
-                Rc::new(|ctx, call: Call| {
-                    Box::pin(async move {
-                        let input = call.input::<Bump>()?;
-                        Call::output::<Bump>(&bump(ctx, input).await?)
-                    })
-                }),
-            ),
-        ],
-        kinds: Vec::new(),
-        elements: |_, _| None,
-        observe: |_, _, _| Value::Null,
-        rules: |_| (Vec::new(), Default::default()),
-    }
-}
-
-/// What a run left behind.
-struct End {
-    outcome: Outcome,
-    output: Value,
-    /// The answer to the same request sent again once it was quiet.
-    again: (Outcome, Value),
-    /// The state before that.
-    alone: State,
-    state: State,
-    effects: u32,
-    points: BTreeSet<&'static str>,
+    let front: Handler = Rc::new(|ctx, call: Call| {
+        Box::pin(async move {
+            call.input::<Work>()?;
+            Call::output::<Work>(&work(ctx).await?)
+        })
+    });
+    let back: Handler = Rc::new(|ctx, call: Call| {
+        Box::pin(async move {
+            let input = call.input::<Bump>()?;
+            Call::output::<Bump>(&bump(ctx, input).await?)
+        })
+    });
+    app_of(vec![
+        ("Front", &["front"], front),
+        ("Back", &["back"], back),
+    ])
 }
 
 fn run(config: Config, faults: Vec<Injection>) -> End {
-    let faults = Faults {
-        exact: faults.into_iter().map(|fault| (0, fault)).collect(),
-        ..Faults::default()
-    };
-    let options = Options {
-        faults,
-        ..Options::default()
-    };
-    World::simulate(1, options, move |world| async move {
-        let profile = Profile::shipped("ec2-2021").unwrap();
-        let store = SimStore::new(&world, &profile, StoreConfig::default()).unwrap();
-        let pool = SimPool::new(&world, &profile, PoolConfig::for_profile(&profile)).unwrap();
-        let platform: Rc<dyn Platform> = Rc::new(pool.clone());
-        let store_handle: Rc<dyn triptych_store::Store> = Rc::new(store.clone());
-        let app = Rc::new(app());
-        let beldi = Beldi::new(
-            world.clone(),
-            store_handle,
-            platform,
-            app,
-            Retries(0),
-            config,
-        );
-        beldi.prepare().await.unwrap();
-        pool.place(&beldi);
-        let state = world.begin_request(0, 0);
-        let scope = Scope::new(Rc::clone(&state), 0, Life::new());
-        let payload = || beldi.request("r0", "Work", Value::map::<&str>([]), &Value::Null);
-        let front = Name::from("Front");
-        let answer = beldi.answer(pool.invoke(&scope, &front, payload()).await);
-        let effects = state.effects();
-        let settle = async || {
-            let quiet = async || {
-                pool.running() == 0 && pool.queued() == 0 && beldi.pending().await.unwrap() == 0
-            };
-            while state.live() > 0 || !quiet().await {
-                world.sleep(5 * SECOND).await;
-                assert!(world.now() < 7_200 * SECOND, "never quiet");
-            }
-        };
-        settle().await;
-        let alone = beldi.dump().await.unwrap();
-        // A client that does not know what became of its request sends it again, with the same id.
-        let mut again = beldi.answer(pool.invoke(&scope, &front, payload()).await);
-        for _ in 0..5 {
-            if again.outcome != Outcome::Ok {
-                again = beldi.answer(pool.invoke(&scope, &front, payload()).await);
-            }
-        }
-        settle().await;
-        pool.stop_timers();
-        let points = world.struck().keys().map(|(point, _)| *point).collect();
-        End {
-            outcome: answer.outcome,
-            output: answer.output,
-            again: (again.outcome, again.output),
-            alone,
-            state: beldi.dump().await.unwrap(),
-            effects,
-            points,
-        }
-    })
-    .expect("no deadlock")
+    crashes::run(app(), "Work", config, faults)
 }
 
 /// The state without what may differ between runs: times, and the order of concurrent effects.
@@ -247,31 +158,6 @@ fn check(what: &str, config: Config, reference: &End, faults: Vec<Injection>) ->
     end
 }
 
-fn configs() -> [(&'static str, Config); 3] {
-    let paper = Config::paper(60 * SECOND, 60 * SECOND);
-    [
-        ("beldi", paper),
-        // Rows that fill up at once, so that appending is crashed too.
-        (
-            "beldi, rows of two",
-            Config {
-                row_capacity: 2,
-                ..paper
-            },
-        ),
-        ("beldi-direct", Config::direct(60 * SECOND, 60 * SECOND)),
-    ]
-}
-
-fn crash(nth: u32, kind: CrashKind) -> Injection {
-    // Late enough for a message in flight to meet the repeated execution, or its end.
-    Injection {
-        nth,
-        action: Action::Crash(kind),
-        late: 200 * SECOND,
-    }
-}
-
 #[test]
 fn every_crash_point_once_leaves_every_effect_once() {
     for (name, config) in configs() {
@@ -307,17 +193,8 @@ fn crashing_twice_and_duplicating_changes_nothing() {
                     check(&what, config, &reference, faults);
                 }
                 let what = format!("{name}: a duplicate and {kind:?} around effect {nth}");
-                let duplicate = Injection {
-                    nth,
-                    action: Action::Duplicate,
-                    late: 0,
-                };
-                check(
-                    &what,
-                    config,
-                    &reference,
-                    vec![duplicate, crash(nth + 3, kind)],
-                );
+                let faults = vec![duplicate(nth), crash(nth + 3, kind)];
+                check(&what, config, &reference, faults);
             }
         }
     }
@@ -355,19 +232,7 @@ fn many_instances_on_one_key_lose_nothing_and_lists_grow_row_by_row() {
             ..Options::default()
         },
         |world| async move {
-            let profile = Profile::shipped("ec2-2021").unwrap();
-            let store = SimStore::new(&world, &profile, StoreConfig::default()).unwrap();
-            let pool = SimPool::new(&world, &profile, PoolConfig::for_profile(&profile)).unwrap();
-            let platform: Rc<dyn Platform> = Rc::new(pool.clone());
-            let app = Rc::new(app());
-            let beldi = Rc::new(Beldi::new(
-                world.clone(),
-                Rc::new(store),
-                platform,
-                app,
-                Retries(0),
-                config,
-            ));
+            let (pool, beldi) = place(&world, app(), config);
             beldi.prepare().await.unwrap();
             pool.place(&*beldi);
             let calls: Vec<_> = (0..40u64)

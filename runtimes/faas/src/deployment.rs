@@ -4,7 +4,7 @@
 //! functions to register, which timers to set, how a client speaks to an entry function, and how to
 //! read out what was left behind.
 
-use crate::{Handler, InvokeError, Payload};
+use crate::{Handler, InvokeError, Machine, Payload};
 use futures_util::future::LocalBoxFuture;
 use triptych_model::{Name, Outcome, State, Value};
 use triptych_world::Nanos;
@@ -39,6 +39,11 @@ pub trait Deployment {
 
     /// The functions to register, collectors included.
     fn functions(&self) -> Vec<(Name, Handler)>;
+
+    /// The state machines to register: a client starts one like a function, by its name.
+    fn machines(&self) -> Vec<(Name, Machine)> {
+        Vec::new()
+    }
 
     /// The timers to set.
     fn timers(&self) -> Vec<Timer>;

@@ -10,10 +10,12 @@
 mod bucket;
 mod config;
 mod deployment;
+mod machine;
 mod pool;
 
 pub use config::PoolConfig;
 pub use deployment::{Answer, Deployment, Timer};
+pub use machine::{Flow, Machine, Select, Task};
 pub use pool::{SimPool, timer_payload};
 
 use futures_util::future::LocalBoxFuture;

@@ -7,6 +7,7 @@
 
 use crate::bucket::Bucket;
 use crate::config::{Latencies, PoolConfig, bill};
+use crate::machine::{self, Machine};
 use crate::{Deployment, Execution, Handler, InvokeError, Payload, Platform};
 use futures_util::future::{Either, LocalBoxFuture, select};
 use std::cell::{Cell, RefCell};
@@ -43,6 +44,7 @@ struct Inner {
     config: PoolConfig,
     latencies: Latencies,
     functions: RefCell<BTreeMap<Name, FunctionState>>,
+    machines: RefCell<BTreeMap<Name, Rc<Machine>>>,
     running: Cell<u32>,
     queued: Cell<u64>,
     quota: RefCell<Bucket>,
@@ -73,6 +75,7 @@ impl SimPool {
             world: world.clone(),
             latencies: Latencies::of(profile)?,
             functions: RefCell::default(),
+            machines: RefCell::default(),
             running: Cell::new(0),
             queued: Cell::new(0),
             quota: RefCell::new(Bucket::new(quota, quota)),
@@ -96,10 +99,13 @@ impl SimPool {
         self.0.functions.borrow_mut().insert(name, state);
     }
 
-    /// Registers the functions of a deployment and starts its timers.
+    /// Registers the functions and machines of a deployment and starts its timers.
     pub fn place(&self, deployment: &dyn Deployment) {
         for (name, handler) in deployment.functions() {
             self.register(name, handler);
+        }
+        for (name, machine) in deployment.machines() {
+            self.0.machines.borrow_mut().insert(name, Rc::new(machine));
         }
         self.0.timers_on.set(true);
         for timer in deployment.timers() {
@@ -141,7 +147,11 @@ impl SimPool {
         self.0.work.borrow().clone()
     }
 
-    fn count(&self, count: impl FnOnce(&mut Work)) {
+    pub(crate) fn world(&self) -> &World {
+        &self.0.world
+    }
+
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Work)) {
         count(&mut self.0.work.borrow_mut());
     }
 
@@ -474,6 +484,10 @@ impl Platform for SimPool {
         function: &Name,
         mut payload: Payload,
     ) -> LocalBoxFuture<'static, Result<Payload, InvokeError>> {
+        if let Some(machine) = self.0.machines.borrow().get(function) {
+            let (pool, machine) = (self.clone(), Rc::clone(machine));
+            return Box::pin(machine::run(pool, scope.clone(), machine, payload.body));
+        }
         payload.trace = scope.next_trace();
         let entry = scope.is_client();
         let pool = self.clone();

@@ -59,6 +59,9 @@ pub struct Work {
     pub async_retries: u64,
     /// Events given up by the asynchronous queue (too old, or out of retries).
     pub async_dropped: u64,
+    /// Calls that state machines of the platform made, which are billed by number.
+    #[serde(default)]
+    pub state_transitions: u64,
     /// Execution time of functions, nanoseconds.
     pub function_ns: u64,
     /// Execution time of functions rounded up per invocation to the price sheet's granularity,
@@ -102,6 +105,7 @@ impl Work {
         self.throttled_rate += other.throttled_rate;
         self.async_retries += other.async_retries;
         self.async_dropped += other.async_dropped;
+        self.state_transitions += other.state_transitions;
         self.function_ns += other.function_ns;
         self.billed_ms += other.billed_ms;
         self.init_ms += other.init_ms;

@@ -141,6 +141,7 @@ pub(super) fn difference(mut now: Work, before: &Work) -> Work {
     now.throttled_rate -= before.throttled_rate;
     now.async_retries -= before.async_retries;
     now.async_dropped -= before.async_dropped;
+    now.state_transitions -= before.state_transitions;
     now.function_ns -= before.function_ns;
     now.billed_ms -= before.billed_ms;
     now.init_ms -= before.init_ms;

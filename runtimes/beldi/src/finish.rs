@@ -1,0 +1,159 @@
+//! How a transaction ends: a wave along the calls that it made (specification §8.4).
+//!
+//! Whoever began the transaction is its coordinator. Once its body has ended, no participant is at
+//! work any more, and all hold their locks: that is the prepared state. The coordinator applies (or
+//! drops) its own shadow, key by key in their order, and tells every function it called, which does
+//! the same and passes it on. All of it are logged effects and logged calls, so a crash anywhere is
+//! repaired by executing again; a second message finds nothing to do.
+
+use crate::Bug;
+use crate::daal::Effect;
+use crate::log::Run;
+use crate::shadow::Shadow;
+use crate::tx::TxContext;
+use futures_util::future::join_all;
+use triptych_api::{Error, Result, Step, TxEnd};
+use triptych_model::{Name, Value};
+
+/// The entry point that every function has for this.
+pub(crate) const FINISH: &str = "beldi.finish";
+
+/// What a participant is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Finish {
+    pub(crate) tx: TxContext,
+    pub(crate) end: TxEnd,
+    /// Functions that know already: those on the way from the coordinator.
+    visited: Vec<Name>,
+}
+
+impl Finish {
+    fn to_value(&self) -> Value {
+        let visited = self.visited.iter().map(|function| function.clone().into());
+        Value::map([
+            ("tx", self.tx.to_word()),
+            ("commit", Value::Bool(self.end == TxEnd::Commit)),
+            ("visited", Value::list(visited)),
+        ])
+    }
+
+    /// # Errors
+    /// [`Error::Bug`] if the message says something else.
+    pub(crate) fn from_value(value: &Value) -> Result<Self> {
+        let parsed = || {
+            let names = value.get("visited")?.as_list()?.iter();
+            let end = match value.get("commit")?.as_bool()? {
+                true => TxEnd::Commit,
+                false => TxEnd::Abort,
+            };
+            Some(Finish {
+                tx: TxContext::from_word(value.get("tx")?)?,
+                end,
+                visited: names
+                    .map(|name| name.as_str().map(Name::from))
+                    .collect::<Option<_>>()?,
+            })
+        };
+        parsed().ok_or_else(|| Error::Bug(format!("not the end of a transaction: {value:?}")))
+    }
+
+    pub(crate) fn new(tx: TxContext, end: TxEnd) -> Self {
+        Finish {
+            tx,
+            end,
+            visited: Vec::new(),
+        }
+    }
+}
+
+impl Run {
+    /// Ends the transaction here and at everybody that was called from here.
+    pub(crate) async fn finish_tx(&self, step: &Step, finish: &Finish) -> Result<()> {
+        let mut finish = finish.clone();
+        if self.has(Bug::IgnoreAbort) {
+            finish.end = TxEnd::Commit;
+        }
+        let tx = &finish.tx;
+        let shadow = self.logged_shadow(&step.sub("shadow"), tx).await?;
+        if shadow.finished {
+            return Ok(());
+        }
+        let commit = finish.end == TxEnd::Commit;
+        if commit || !self.has(Bug::AbortKeepsLocks) {
+            self.release(step, &finish, &shadow).await?;
+        }
+        self.pass_on(step, &finish, &shadow).await?;
+        if commit {
+            for (at, send) in shadow.sends.into_iter().enumerate() {
+                let own = step.sub(&format!("send{at}"));
+                self.hand_over(own, send).await?;
+            }
+        }
+        self.shadow_finished(&step.sub("done"), tx).await
+    }
+
+    /// The shadow as it was when this end began. Nothing changes it any more but its own end.
+    async fn logged_shadow(&self, step: &Step, tx: &TxContext) -> Result<Shadow> {
+        let document = self.shadow_document(tx).await?;
+        let logged = self.log_list(step, document.into_iter().collect());
+        let document = logged.await?.into_iter().next();
+        Ok(document.as_ref().map(Shadow::parse).unwrap_or_default())
+    }
+
+    async fn release(&self, step: &Step, finish: &Finish, shadow: &Shadow) -> Result<()> {
+        let commit = finish.end == TxEnd::Commit;
+        if self.has(Bug::ReleaseBeforeApply) {
+            // All locks first, and the values behind them.
+            for (at, (table, key)) in shadow.keys.keys().enumerate() {
+                let effect = Effect::Release(finish.tx.id.clone(), None);
+                let own = step.sub(&format!("early{at}"));
+                self.effect(own.as_str(), table, key, effect).await?;
+            }
+            for (at, ((table, key), value)) in shadow.keys.iter().enumerate() {
+                if let (true, Some(value)) = (commit, value) {
+                    let own = step.sub(&format!("key{at}"));
+                    self.effect(own.as_str(), table, key, Effect::Write(value.clone()))
+                        .await?;
+                }
+            }
+            return Ok(());
+        }
+        let releases = shadow.keys.iter().enumerate();
+        let releases = releases.map(|(at, ((table, key), value))| async move {
+            let value = value.clone().filter(|_| commit);
+            let effect = Effect::Release(finish.tx.id.clone(), value);
+            let own = step.sub(&format!("key{at}"));
+            self.effect(own.as_str(), table, key, effect)
+                .await
+                .map(drop)
+        });
+        join_all(releases).await.into_iter().collect()
+    }
+
+    async fn pass_on(&self, step: &Step, finish: &Finish, shadow: &Shadow) -> Result<()> {
+        let mut visited = finish.visited.clone();
+        visited.push(self.function.clone());
+        let mut callees: Vec<&Name> = shadow.callees.iter().collect();
+        callees.retain(|callee| !visited.contains(callee));
+        if self.has(Bug::CommitSkipsFunction) && finish.end == TxEnd::Commit && callees.len() > 1 {
+            callees.pop();
+        }
+        let message = Finish {
+            visited,
+            ..finish.clone()
+        };
+        let calls = callees.into_iter().enumerate().map(|(at, callee)| {
+            let own = step.sub(&format!("tell{at}"));
+            self.sync_call(
+                own,
+                callee.clone(),
+                Name::from(FINISH),
+                message.to_value(),
+                None,
+            )
+        });
+        let told: Vec<Value> = join_all(calls).await.into_iter().collect::<Result<_>>()?;
+        drop(told);
+        Ok(())
+    }
+}
