@@ -4,7 +4,7 @@
 use crate::counter::{Seen, Tables};
 use crate::stand::{self, Ask};
 use serde::{Deserialize, Serialize};
-use triptych_api::model::State;
+use triptych_api::model::{Name, State};
 use triptych_api::{App, Call, Change, Ctx, Error, Op, Result, Value};
 
 /// How many accounts there are, and what is in each at first.
@@ -48,6 +48,24 @@ async fn other(ctx: &mut Ctx, call: Call) -> Result<Value> {
         true => Err(Error::rejected("refused")),
         false => Call::output::<Put>(&sum),
     }
+}
+
+/// Notes something in a third function's table, in the caller's transaction.
+#[derive(Serialize, Deserialize)]
+struct Also {
+    key: String,
+}
+
+impl Op for Also {
+    const FUNCTION: &'static str = "Third";
+    const OP: &'static str = "Also";
+    type Output = ();
+}
+
+async fn third(ctx: &mut Ctx, call: Call) -> Result<Value> {
+    let Also { key } = call.input()?;
+    ctx.write("third", &key, &1).await?;
+    Call::output::<Also>(&())
 }
 
 fn account(n: i64) -> String {
@@ -162,6 +180,8 @@ async fn refusals(ctx: &mut Ctx, op: &str) -> Result<Value> {
     ctx.transaction(async |tx| {
         tx.write("accounts", "tried", &1).await?;
         tx.call(put("tried", 1, false)).await?;
+        let key = "tried".to_owned();
+        tx.call(Also { key }).await?;
         match op {
             "RejectOwn" => return Err(Error::rejected("refused")),
             "RejectCallee" => {
@@ -194,7 +214,8 @@ async fn bank(ctx: &mut Ctx, call: Call) -> Result<Value> {
             ctx.transaction(async |tx| {
                 let source = tx.read::<i64>("accounts", "a0").await?.unwrap_or(0);
                 tx.write("accounts", "a0", &(source - 30)).await?;
-                let target = tx.call(put("a1", 30, false)).await?;
+                tx.call(put("a1", 10, false)).await?;
+                let target = tx.call(put("a1", 20, false)).await?;
                 tx.update("lists", "moves", None, vec![Change::append("ids", target)])
                     .await?;
                 let left = tx.read::<i64>("accounts", "a0").await?.unwrap_or(-1);
@@ -221,6 +242,7 @@ pub(crate) fn app() -> App {
             Box::pin(bank(ctx, call))
         }),
         stand::function("Other", &["other"], |ctx, call| Box::pin(other(ctx, call))),
+        stand::function("Third", &["third"], |ctx, call| Box::pin(third(ctx, call))),
     ])
 }
 
@@ -250,6 +272,21 @@ pub(crate) fn open() -> Ask {
 /// Moves money from this function's table to the other's.
 pub(crate) fn move_over() -> Ask {
     ask("Move", &[])
+}
+
+/// What [`move_over`] leaves.
+pub(crate) fn moved() -> Tables {
+    let left = |n| if n == 0 { BALANCE - 30 } else { BALANCE };
+    let accounts = (0..ACCOUNTS).map(|n| (Name::from(account(n)), Value::Int(left(n))));
+    let moves = Value::map([("ids", Value::list([Value::Int(30)]))]);
+    let row = |key: &str, value| [(Name::from(key), value)].into();
+    let tables = [
+        ("accounts", accounts.collect()),
+        ("lists", row("moves", moves)),
+        ("other", row("a1", Value::Int(30))),
+        ("third", Default::default()),
+    ];
+    tables.map(|(table, rows)| (Name::from(table), rows)).into()
 }
 
 /// The rows.

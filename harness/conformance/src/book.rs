@@ -22,12 +22,22 @@ struct Entry {
 pub(crate) struct Book {
     entries: BTreeMap<&'static str, Entry>,
     points: Points,
+    /// The requirement that is asked for, if it is one alone.
+    only: Option<&'static str>,
 }
 
 /// After so many violations there is no point in looking for more.
 const ENOUGH: u64 = 20;
 
 impl Book {
+    /// For one requirement alone: its first violation is enough.
+    pub(crate) fn only(requirement: &'static str) -> Book {
+        Book {
+            only: Some(requirement),
+            ..Book::default()
+        }
+    }
+
     /// Notes one examination of a requirement: of the case `case`, which broke it if there is
     /// something to tell.
     pub(crate) fn note(&mut self, requirement: &'static str, case: &str, told: Option<String>) {
@@ -41,8 +51,8 @@ impl Book {
 
     /// Whether a requirement is broken so often that nothing more is to be learned.
     pub(crate) fn enough(&self, requirement: &str) -> bool {
-        let entry = self.entries.get(requirement);
-        entry.is_some_and(|entry| entry.broken >= ENOUGH)
+        let broken = |name| self.entries.get(name).map_or(0, |entry| entry.broken);
+        broken(requirement) >= ENOUGH || self.only.is_some_and(|only| broken(only) > 0)
     }
 
     pub(crate) fn struck(&mut self, points: &Points) {

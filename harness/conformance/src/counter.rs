@@ -120,6 +120,31 @@ pub(crate) fn answer() -> Value {
     Value::list([1, 0, 11, 2, 2].map(Value::Int))
 }
 
+/// What it leaves when nothing goes wrong, as [`normal`] shows it.
+pub(crate) fn left() -> Tables {
+    let list = |items: &[i64]| Value::list(items.iter().copied().map(Value::Int));
+    let row = Value::map([
+        ("claimed", Value::Bool(true)),
+        ("claims", Value::Int(1)),
+        ("runs", Value::Int(1)),
+        ("list", Value::list([Value::Bool(true)])),
+    ]);
+    let summed = |sum, by| Value::map([("sum", Value::Int(sum)), ("by", by)]);
+    let marked = Value::map([("marks", Value::Int(2)), ("by", list(&[1, 10]))]);
+    let tables = [
+        ("front", vec![("row", row), ("stamp", Value::Null)]),
+        ("back", vec![("a", summed(11, list(&[1, 10])))]),
+        ("deep", vec![("all", marked)]),
+        ("late", vec![("all", summed(201, list(&[100, 101])))]),
+    ];
+    let rows = |rows: Vec<(&str, Value)>| {
+        let named = rows.into_iter().map(|(key, row)| (Name::from(key), row));
+        named.collect()
+    };
+    let named = tables.map(|(table, all)| (Name::from(table), rows(all)));
+    named.into()
+}
+
 /// The front function's entry points besides [`work`].
 async fn front(ctx: &mut Ctx, call: Call, seen: &Seen) -> Result<Value> {
     let reason = || Refuse {

@@ -24,14 +24,11 @@ struct Script {
     before: fn() -> Option<Ask>,
     ask: fn() -> Ask,
     normal: fn(&State) -> Tables,
-    /// The table of what is sent, and the requirements that findings belong to. Without it, all of
-    /// them belong to the one that is being checked.
-    parts: Option<Parts>,
-}
-
-#[derive(Clone, Copy)]
-struct Parts {
-    sent: &'static str,
+    /// What it leaves when nothing goes wrong.
+    left: fn() -> Tables,
+    /// The table of what is sent. With it, findings belong to requirements of their own; without
+    /// it, all of them to the one that is being checked.
+    sent: Option<&'static str>,
 }
 
 const COUNTER: Script = Script {
@@ -39,7 +36,8 @@ const COUNTER: Script = Script {
     before: || None,
     ask: || counter::ask("Work"),
     normal: counter::normal,
-    parts: Some(Parts { sent: "late" }),
+    left: counter::left,
+    sent: Some("late"),
 };
 
 const TRANSFER: Script = Script {
@@ -47,7 +45,8 @@ const TRANSFER: Script = Script {
     before: || Some(bank::open()),
     ask: bank::move_over,
     normal: bank::tables,
-    parts: None,
+    left: bank::moved,
+    sent: None,
 };
 
 /// The request's number; the one before it has another.
@@ -140,7 +139,10 @@ impl<'a> Sweep<'a> {
     ) -> Option<Self> {
         let reference = run(entry, script, &Case::default());
         let fine = reference.and_then(|end| match (&end.answer.outcome, &end.stuck) {
-            (Outcome::Ok, None) => Ok(end),
+            (Outcome::Ok, None) => match difference(&(script.left)(), &end.tables) {
+                None => Ok(end),
+                Some(told) => Err(told),
+            },
             (outcome, stuck) => Err(format!("it ended {outcome:?}, {stuck:?}")),
         });
         match fine {
@@ -177,7 +179,7 @@ impl<'a> Sweep<'a> {
             }
         };
         self.book.struck(&end.points);
-        let Some(parts) = self.script.parts else {
+        let Some(sent) = self.script.sent else {
             let told = self.effects(&end, None);
             let told = told
                 .or_else(|| self.left(&end))
@@ -186,8 +188,8 @@ impl<'a> Sweep<'a> {
             return (end.points, end.background);
         };
         let found = [
-            (requirement, self.effects(&end, Some(parts.sent))),
-            ("sends", self.sends(&end, parts.sent)),
+            (requirement, self.effects(&end, Some(sent))),
+            ("sends", self.sends(&end, sent)),
             ("clean", self.left(&end)),
             ("same-id", self.again(&end)),
             ("replay-values", replayed(&end.seen)),
@@ -284,19 +286,15 @@ fn replayed(seen: &[(Name, &'static str, Value)]) -> Option<String> {
     None
 }
 
-const SWEPT: [&str; 8] = [
-    "crash-once",
-    "crash-twice",
-    "duplicate",
-    "background",
-    "sends",
-    "same-id",
-    "clean",
-    "replay-values",
-];
+/// The requirements that a class of crashes belongs to.
+const CLASSES: [&str; 4] = ["crash-once", "crash-twice", "duplicate", "background"];
+/// Those that every case is examined for as well.
+const PARTS: [&str; 4] = ["sends", "same-id", "clean", "replay-values"];
+/// The one of transactions.
+const TRANSACTION: &str = "tx-crash";
 
 pub(crate) fn check(entry: &RuntimeEntry, depth: Depth, book: &mut Book) {
-    let Some(mut sweep) = Sweep::new(entry, &COUNTER, &SWEPT, book) else {
+    let Some(mut sweep) = Sweep::new(entry, &COUNTER, &[CLASSES, PARTS].concat(), book) else {
         return;
     };
     // A repeated execution has effects of its own.
@@ -381,8 +379,7 @@ fn background(sweep: &mut Sweep<'_>, depth: Depth, repeated: &[(Strike, u32)]) {
 
 /// A transfer by transaction across two functions, crashed everywhere.
 pub(crate) fn check_transactions(entry: &RuntimeEntry, depth: Depth, book: &mut Book) {
-    const NAME: &str = "tx-crash";
-    let Some(mut sweep) = Sweep::new(entry, &TRANSFER, &[NAME], book) else {
+    let Some(mut sweep) = Sweep::new(entry, &TRANSFER, &[TRANSACTION], book) else {
         return;
     };
     let effects = sweep.reference.effects + 20;
@@ -398,8 +395,8 @@ pub(crate) fn check_transactions(entry: &RuntimeEntry, depth: Depth, book: &mut 
                 cases.push(vec![Strike::duplicate(nth), Strike::crash(nth + 3, kind)]);
             }
             for case in cases {
-                if !sweep.book.enough(NAME) {
-                    sweep.case(NAME, case);
+                if !sweep.book.enough(TRANSACTION) {
+                    sweep.case(TRANSACTION, case);
                 }
             }
         }
@@ -412,17 +409,20 @@ pub(crate) fn replay(
     requirement: &Requirement,
     case: &Case,
     book: &mut Book,
-) {
-    let script = if requirement.part == "crashes" {
-        &COUNTER
-    } else {
-        &TRANSFER
+) -> Result<(), String> {
+    let name = requirement.name;
+    let (script, class) = match name {
+        TRANSACTION => (&TRANSFER, TRANSACTION),
+        _ if CLASSES.contains(&name) => (&COUNTER, name),
+        _ if PARTS.contains(&name) => (&COUNTER, CLASSES[0]),
+        _ => {
+            return Err(format!(
+                "no crashes are tried for {name:?}; leave --case out"
+            ));
+        }
     };
-    let class = match SWEPT[..4].contains(&requirement.name) || requirement.part != "crashes" {
-        true => requirement.name,
-        false => "crash-once",
-    };
-    if let Some(mut sweep) = Sweep::new(entry, script, &[requirement.name], book) {
+    if let Some(mut sweep) = Sweep::new(entry, script, &[name], book) {
         sweep.case(class, case.0.clone());
     }
+    Ok(())
 }

@@ -63,7 +63,7 @@ pub fn check(entry: &RuntimeEntry, depth: Depth, mut told: impl FnMut(&'static s
 
 /// Checks only what one requirement needs.
 pub fn check_one(entry: &RuntimeEntry, depth: Depth, requirement: &Requirement) -> Report {
-    let mut book = Book::default();
+    let mut book = Book::only(requirement.name);
     let part = PARTS.iter().find(|(part, _)| *part == requirement.part);
     if let Some((_, check)) = part {
         check(entry, depth, &mut book);
@@ -72,10 +72,17 @@ pub fn check_one(entry: &RuntimeEntry, depth: Depth, requirement: &Requirement) 
 }
 
 /// Runs one case of crashes again, as a witness gives it, under the requirement that it is about.
-pub fn replay(entry: &RuntimeEntry, requirement: &Requirement, case: &Case) -> Report {
+///
+/// # Errors
+/// If the requirement is not one of those that crashes are tried for.
+pub fn replay(
+    entry: &RuntimeEntry,
+    requirement: &Requirement,
+    case: &Case,
+) -> Result<Report, String> {
     let mut book = Book::default();
-    crash::replay(entry, requirement, case, &mut book);
-    book.report(entry, std::slice::from_ref(requirement))
+    crash::replay(entry, requirement, case, &mut book)?;
+    Ok(book.report(entry, std::slice::from_ref(requirement)))
 }
 
 type Check = fn(&RuntimeEntry, Depth, &mut Book);

@@ -133,6 +133,9 @@ async fn perform(ctx: &mut Ctx, operation: &Operation) -> Result<Value> {
     })
 }
 
+/// What each program was answered, in the order in which they ran.
+type Given = Rc<RefCell<Vec<(usize, Vec<Value>)>>>;
+
 const ROWS: &str = "rows";
 
 fn ask(n: u64) -> Ask {
@@ -151,7 +154,7 @@ fn programs(entry: &RuntimeEntry, seed: u64, count: usize) -> std::result::Resul
     let programs: Vec<Vec<Operation>> = (0..count)
         .map(|_| (0..LENGTH).map(|_| operation(&mut random)).collect())
         .collect();
-    let given: Rc<RefCell<Vec<(usize, Vec<Value>)>>> = Rc::default();
+    let given: Given = Rc::default();
     let (programs, sink) = (Rc::new(programs), Rc::clone(&given));
     let run = Rc::clone(&programs);
     let app = stand::app(vec![stand::function("F", &[ROWS], move |ctx, call| {

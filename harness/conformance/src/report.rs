@@ -111,7 +111,16 @@ impl fmt::Display for Report {
                         "    {} of {} broke it: {told}",
                         line.broken, line.examined
                     )?;
-                    writeln!(f, "    {case}")?;
+                    match case.starts_with("triptych") {
+                        true => writeln!(f, "    again: {case}")?,
+                        false => {
+                            let runtime = &self.runtime;
+                            writeln!(
+                                f,
+                                "    {case}; again: triptych conform --runtime {runtime} --only {title}"
+                            )?;
+                        }
+                    }
                 }
                 Status::Unsupported { seen } => {
                     write!(f, "    not declared ({}); ", needs.name())?;

@@ -163,10 +163,9 @@ impl Stand {
                 .values()
                 .any(|scope| scope.request().live() > 0);
             let alive = alive || self.world.request(Trace::BACKGROUND).live() > 0;
-            if !alive && self.pool.running() == 0 && self.pool.queued() == 0 {
-                if self.deployment.pending().await? == 0 {
-                    return Ok(());
-                }
+            let idle = !alive && self.pool.running() == 0 && self.pool.queued() == 0;
+            if idle && self.deployment.pending().await? == 0 {
+                return Ok(());
             }
             if self.world.now() >= deadline {
                 let pending = self.deployment.pending().await?;

@@ -1,18 +1,18 @@
 //! A small runtime with exactly-once effects, written to be read, copied and changed.
 //!
-//! Every instance of a function is recorded as an *intent* before its code runs; a timer executes
-//! again what did not finish ([`Run::restart`]). Whatever an instance learns or does at a step goes
-//! into its *journal*, in one store transaction with the effect itself ([`Run::record`]). So a
-//! repeated execution finds in the journal what it did already, and does only the rest.
+//! Whatever an instance of a function learns or does at a step goes into its *journal*, in one
+//! store transaction with the effect itself (`record`). Its first entry is the call, its last one
+//! the reply. An execution that is repeated from the beginning finds in the journal what it did
+//! already, and does only the rest; a timer repeats executions that left no reply (`restart`).
 //!
-//! What it does not have: transactions, a collector that deletes old intents and journals, and
-//! results of steps over the store's 400 KB an item. Each is a place to go on from.
+//! What it does not have: transactions, a collector that deletes old journals, and results of steps
+//! over the store's 400 KB an item. Each is a place to go on from.
 
 mod run;
 
-use run::Run;
+use run::{INSTANCE, JOURNAL, KEY, OPEN, Run, SINCE, STEP, envelope, overdue, pages, row};
 use std::rc::Rc;
-use triptych_api::model::{Map, Name, State, Value};
+use triptych_api::model::{Item, Name, State, Value};
 use triptych_api::{Declares, Isolation, LocalBoxFuture, client_view};
 use triptych_faas::{Answer, Deployment, Handler, InvokeError, Payload, Timer, timer_payload};
 use triptych_site::Site;
@@ -33,25 +33,28 @@ pub fn deploy(site: Site) -> Rc<dyn Deployment> {
 
 struct Template(Rc<Site>);
 
+impl Template {
+    fn names(&self) -> Vec<Name> {
+        let functions = self.0.app.functions.iter();
+        functions.map(|function| function.name.clone()).collect()
+    }
+}
+
 impl Deployment for Template {
     fn prepare(&self) -> LocalBoxFuture<'static, Result<(), String>> {
         let site = Rc::clone(&self.0);
         Box::pin(async move {
-            let tables = site.app.functions.iter().flat_map(|f| &f.tables);
-            let mut schemas: Vec<_> = tables
-                .map(|table| TableSchema::new(table, run::KEY))
-                .collect();
-            schemas.push(TableSchema::new(run::JOURNAL, run::INSTANCE).with_range(run::STEP));
-            let mut intents = TableSchema::new(run::INTENTS, run::INSTANCE);
-            // Holds only what is not finished, because finishing removes the attribute.
-            intents.indexes.push(IndexSchema {
-                name: Name::from(run::OPEN),
-                hash: KeyAttribute::str(run::OPEN),
-                range: Some(KeyAttribute::number(run::SINCE)),
+            let mut journal = TableSchema::new(JOURNAL, INSTANCE).with_range(STEP);
+            // Only calls have these attributes, and lose one of them with the reply.
+            journal.indexes.push(IndexSchema {
+                name: Name::from(OPEN),
+                hash: KeyAttribute::str(OPEN),
+                range: Some(KeyAttribute::number(SINCE)),
                 keys_only: false,
             });
-            schemas.push(intents);
-            for schema in schemas {
+            let tables = site.app.functions.iter().flat_map(|f| &f.tables);
+            let tables = tables.map(|table| TableSchema::new(table, KEY));
+            for schema in tables.chain([journal]) {
                 let created = site.store.create_table(schema).await;
                 created.map_err(|error| error.to_string())?;
             }
@@ -60,59 +63,46 @@ impl Deployment for Template {
     }
 
     fn functions(&self) -> Vec<(Name, Handler)> {
-        let handler = |name: &Name| -> Handler {
-            let (site, name) = (Rc::clone(&self.0), name.clone());
-            Rc::new(move |execution| {
-                let run = Run::new(Rc::clone(&site), name.clone(), &execution);
-                Box::pin(async move {
-                    let reply = run.serve(execution.payload.body).await;
-                    reply.map(Payload::new).map_err(|error| error.to_string())
-                })
-            })
+        let handler = |name: Name| -> (Name, Handler) {
+            let (site, function) = (Rc::clone(&self.0), name.clone());
+            let serve = move |execution| {
+                let run = Run::new(Rc::clone(&site), function.clone(), &execution);
+                run.serve(execution.payload.body)
+            };
+            (name, Rc::new(serve))
         };
-        let functions = self.0.app.functions.iter();
-        functions
-            .map(|f| (f.name.clone(), handler(&f.name)))
-            .collect()
+        self.names().into_iter().map(handler).collect()
     }
 
     fn timers(&self) -> Vec<Timer> {
-        let timer = |name: &Name| Timer {
-            function: name.clone(),
+        let timer = |function| Timer {
+            function,
             period: self.0.timing.collector_period,
             payload: timer_payload("restart"),
         };
-        self.0
-            .app
-            .functions
-            .iter()
-            .map(|f| timer(&f.name))
-            .collect()
+        self.names().into_iter().map(timer).collect()
     }
 
     fn request(&self, id: &str, op: &str, input: Value, _session: &Value) -> Payload {
-        Payload::new(run::envelope(id, op, input))
+        Payload::new(envelope(id, op, input))
     }
 
     fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer {
-        let (outcome, output) = match reply {
-            Ok(payload) => client_view(&payload.body),
-            Err(error) => (error.outcome(), Value::Null),
-        };
-        let session = Value::Null;
+        let failed = |error: InvokeError| (error.outcome(), Value::Null);
+        let (outcome, output) = reply.map_or_else(failed, |payload| client_view(&payload.body));
         Answer {
             outcome,
             output,
-            session,
+            session: Value::Null,
         }
     }
 
     fn pending(&self) -> LocalBoxFuture<'static, Result<u64, String>> {
-        let site = Rc::clone(&self.0);
+        let (site, names) = (Rc::clone(&self.0), self.names());
         Box::pin(async move {
             let mut pending = 0;
-            for function in &site.app.functions {
-                pending += look(&site, run::open(&function.name, None)).await?.len() as u64;
+            for name in names {
+                pending += look(&site, overdue(&name, None)).await?.len() as u64;
             }
             Ok(pending)
         })
@@ -124,14 +114,13 @@ impl Deployment for Template {
             let mut state = State::default();
             for function in &site.app.functions {
                 for table in &function.tables {
-                    let rows = look(&site, run::scan(table)).await?;
-                    let rows = rows.into_iter().filter_map(run::row).collect();
+                    let rows = look(&site, Request::scan(table)).await?;
+                    let rows = rows.into_iter().filter_map(row).collect();
                     state.tables.insert(table.clone(), rows);
                 }
-                for intent in look(&site, run::open(&function.name, None)).await? {
-                    state
-                        .pending
-                        .push(format!("{:?} is not done", intent.get(run::INSTANCE)));
+                for call in look(&site, overdue(&function.name, None)).await? {
+                    let instance = call.get(INSTANCE);
+                    state.pending.push(format!("{instance:?} is not done"));
                 }
             }
             Ok(state)
@@ -140,7 +129,7 @@ impl Deployment for Template {
 }
 
 /// Looks at the tables from outside: no crash point, and nobody's work.
-async fn look(site: &Rc<Site>, request: Request) -> Result<Vec<Map>, String> {
-    let pages = run::pages(Rc::clone(site), site.world.background_scope(), request);
+async fn look(site: &Site, request: Request) -> Result<Vec<Item>, String> {
+    let pages = pages(site, site.world.background_scope(), request);
     pages.await.map_err(|error| error.to_string())
 }
