@@ -142,6 +142,9 @@ impl fmt::Display for Report {
                 None => crate::case::DUPLICATE,
             };
             let (points, strikes) = self.coverage(kind);
+            if points == 0 {
+                continue;
+            }
             writeln!(f, "  {told:<10}  {points:>3} points  {strikes:>6} times")?;
         }
         Ok(())
