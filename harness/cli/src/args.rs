@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Selftest(SelftestArgs),
     /// Try many seeds with crashes, and judge them as one batch.
     Check(CheckArgs),
+    /// Hold a runtime to what it declares: every crash point, random programs, transactions.
+    Conform(ConformArgs),
     /// Search the highest rate that keeps a latency bound.
     Saturate(SaturateArgs),
     /// Recompute every published number, and the verdict, from the raw data.
@@ -106,6 +108,29 @@ pub(crate) struct CheckArgs {
     /// Seeds at a time [default: the number of cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
+}
+
+/// Arguments of `conform`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych conform --runtime template\n  \
+    triptych conform --runtime template --only crash-once --case 'reply-lost@12'")]
+pub(crate) struct ConformArgs {
+    /// The runtime.
+    #[arg(long)]
+    pub(crate) runtime: String,
+    /// Some seconds: every crash point, the rest sampled [default].
+    #[arg(long, conflicts_with = "full")]
+    pub(crate) quick: bool,
+    /// A minute or two: everything, with many seeds.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// This requirement alone.
+    #[arg(long, value_name = "REQUIREMENT")]
+    pub(crate) only: Option<String>,
+    /// One case of crashes again, as a witness gives it.
+    #[arg(long, requires = "only")]
+    pub(crate) case: Option<String>,
 }
 
 /// Arguments of `saturate`.

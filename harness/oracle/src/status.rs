@@ -33,9 +33,13 @@ pub(crate) fn of(guarantee: Guarantee, facts: &Facts<'_>, floors: &Floors) -> Gu
     } else {
         (Status::Valid, rests_on(guarantee, facts.coverage))
     };
+    // Who asks for no transaction is promised nothing about transactions.
+    let asked = guarantee != Guarantee::Isolation
+        || speaking(facts.rules, guarantee).next().is_some()
+        || refused.is_some();
     GuaranteeVerdict {
         guarantee,
-        promised: facts.promised,
+        promised: facts.promised && asked,
         status,
         because,
     }
