@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use triptych_model::history::History;
 use triptych_model::{OpRecord, State, Verdict, Work};
 
 /// The facts of the run.
@@ -42,6 +43,8 @@ pub const SUMMARY: &str = "summary.json";
 pub const ENVIRONMENT: &str = "environment.json";
 /// What the runtime kept over time, in bundles whose profile asks for it.
 pub const GAUGES: &str = "gauges.csv";
+/// What transactions read and wrote; only in bundles of runs that recorded it.
+pub const HISTORY: &str = "history.bin";
 /// The digests of all files but this and the environment.
 pub const DIGESTS: &str = "digests.json";
 /// The files that every bundle has and two runs of the same seed have in common, byte for byte.
@@ -66,6 +69,8 @@ pub struct RunData<'a> {
     pub state: &'a State,
     /// What the runtime kept over time; empty if nobody asked.
     pub gauges: &'a [Gauge],
+    /// What transactions read and wrote, if it was recorded.
+    pub history: Option<&'a History>,
     /// What the oracle says.
     pub verdict: &'a Verdict,
     /// Where and when it ran.
@@ -137,7 +142,11 @@ impl RunBundle {
         let Digests { schema, files } = files::read_checked(&file)?;
         check_schema(&file, schema)?;
         let names = files.keys().map(String::as_str);
-        if names.filter(|name| *name != GAUGES).ne(DETERMINISTIC) {
+        let optional = [GAUGES, HISTORY];
+        if names
+            .filter(|name| !optional.contains(name))
+            .ne(DETERMINISTIC)
+        {
             return Err(BundleError::damaged(
                 &file,
                 "it does not list the files of a bundle",
@@ -223,6 +232,20 @@ impl RunBundle {
     /// If the file is missing or damaged.
     pub fn state(&self) -> Result<State, BundleError> {
         unpack_state(&self.part(STATE)?).map_err(|why| BundleError::damaged(&self.file(STATE), why))
+    }
+
+    /// What transactions read and wrote; none if the run did not record it.
+    ///
+    /// # Errors
+    /// If the file is missing although it was published, or damaged.
+    pub fn history(&self) -> Result<Option<History>, BundleError> {
+        if !self.digests.contains_key(HISTORY) {
+            return Ok(None);
+        }
+        let damaged = |why| BundleError::damaged(&self.file(HISTORY), why);
+        unpack_history(&self.part(HISTORY)?)
+            .map(Some)
+            .map_err(damaged)
     }
 
     /// Response times per interval.
@@ -321,6 +344,7 @@ fn write_parts(dir: &Path, data: &RunData<'_>) -> Result<(), BundleError> {
         work,
         state,
         gauges,
+        history,
         verdict,
         environment,
     } = data;
@@ -359,13 +383,20 @@ fn write_parts(dir: &Path, data: &RunData<'_>) -> Result<(), BundleError> {
     files::write(&file(WORK), &files::json(&file(WORK), work)?)?;
     files::write(&file(VERDICT), &files::json(&file(VERDICT), verdict)?)?;
     files::write(&file(SUMMARY), &files::json(&file(SUMMARY), &summary)?)?;
-    let packed = pack_state(state).map_err(|why| BundleError::Inconsistent {
+    let packed = pack(state).map_err(|why| BundleError::Inconsistent {
         run: run.clone(),
         why: why.to_string(),
     })?;
     files::write(&file(STATE), &packed)?;
     if !gauges.is_empty() {
         files::write(&file(GAUGES), gauges::write(gauges).as_bytes())?;
+    }
+    if let Some(history) = history {
+        let packed = pack(history).map_err(|why| BundleError::Inconsistent {
+            run: run.clone(),
+            why: why.to_string(),
+        })?;
+        files::write(&file(HISTORY), &packed)?;
     }
     files::write(
         &file(ENVIRONMENT),
@@ -377,10 +408,11 @@ fn write_parts(dir: &Path, data: &RunData<'_>) -> Result<(), BundleError> {
 /// Writes the list of digests of the files as they are. A bundle without it is not complete.
 pub(crate) fn write_digests(dir: &Path) -> Result<(), BundleError> {
     let digest = |name: &str| Ok((name.to_string(), files::sha256_of(&dir.join(name))?));
-    let gauges = Some(GAUGES).filter(|name| dir.join(name).exists());
+    let optional = [GAUGES, HISTORY].into_iter();
+    let optional = optional.filter(|name| dir.join(name).exists());
     let files = DETERMINISTIC
         .into_iter()
-        .chain(gauges)
+        .chain(optional)
         .map(digest)
         .collect::<Result<_, BundleError>>()?;
     let file = dir.join(DIGESTS);
@@ -396,8 +428,8 @@ pub(crate) fn write_digests(dir: &Path) -> Result<(), BundleError> {
     )
 }
 
-fn pack_state(state: &State) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let bytes = postcard::to_stdvec(state)?;
+fn pack(content: &impl Serialize) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let bytes = postcard::to_stdvec(content)?;
     let mut stream = ZlibEncoder::new(Vec::new(), Compression::fast());
     stream.write_all(&bytes)?;
     Ok(stream.finish()?)
@@ -411,6 +443,18 @@ fn unpack_state(packed: &[u8]) -> Result<State, String> {
     let (state, rest) = postcard::take_from_bytes(&bytes).map_err(|e| e.to_string())?;
     if rest.is_empty() {
         Ok(state)
+    } else {
+        Err(format!("{} bytes too many", rest.len()))
+    }
+}
+
+fn unpack_history(packed: &[u8]) -> Result<History, String> {
+    let mut bytes = Vec::new();
+    let mut stream = ZlibDecoder::new(packed).take(LARGEST_STATE);
+    stream.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    let (history, rest) = postcard::take_from_bytes(&bytes).map_err(|e| e.to_string())?;
+    if rest.is_empty() {
+        Ok(history)
     } else {
         Err(format!("{} bytes too many", rest.len()))
     }

@@ -5,8 +5,8 @@
 //! verdict can be recomputed only by somebody who has the rules, so the caller brings a [`Judge`].
 
 use crate::bundle::{
-    DETERMINISTIC, DIGESTS, ENVIRONMENT, GAUGES, LATENCY, MANIFEST, OPS, RunBundle, SUMMARY,
-    VERDICT,
+    DETERMINISTIC, DIGESTS, ENVIRONMENT, GAUGES, HISTORY, LATENCY, MANIFEST, OPS, RunBundle,
+    SUMMARY, VERDICT,
 };
 use crate::error::BundleError;
 use crate::hlog;
@@ -14,10 +14,12 @@ use crate::manifest::Manifest;
 use crate::summarise::Summariser;
 use std::fs;
 use std::path::{Path, PathBuf};
+use triptych_model::history::History;
 use triptych_model::{OpRecord, State, Verdict};
 
-/// Computes the verdict of a run again, from what it answered and left behind.
-pub type Judge<'a> = dyn Fn(&Manifest, &[OpRecord], &State) -> Verdict + 'a;
+/// Computes the verdict of a run again, from what it answered and left behind, and
+/// from its history if there is one.
+pub type Judge<'a> = dyn Fn(&Manifest, &[OpRecord], &State, Option<&History>) -> Verdict + 'a;
 
 /// How many differing numbers of one file are told.
 const TOLD: usize = 5;
@@ -97,6 +99,7 @@ fn verify_parts(bundle: &RunBundle, rejudge: Option<&Judge<'_>>, report: &mut Ve
     let work = bundle.work().map_err(&mut keep).ok();
     let verdict = bundle.verdict().map_err(&mut keep).ok();
     let state = bundle.state().map_err(&mut keep).ok();
+    let history = bundle.history().map_err(&mut keep).ok();
     let summary = bundle.summary().map_err(&mut keep).ok();
     let latency = bundle.part(LATENCY).map_err(&mut keep).ok();
     let environment = bundle.environment().map_err(&mut keep).ok();
@@ -106,7 +109,9 @@ fn verify_parts(bundle: &RunBundle, rejudge: Option<&Judge<'_>>, report: &mut Ve
         .into_iter()
         .for_each(&mut keep);
     if problems.is_empty() {
-        let count = DETERMINISTIC.len() + usize::from(bundle.has(GAUGES));
+        let recorded = history.as_ref().is_some_and(Option::is_some);
+        let optional = usize::from(bundle.has(GAUGES)) + usize::from(recorded);
+        let count = DETERMINISTIC.len() + optional;
         report.checked.push(format!(
             "digests of {count} files, {ENVIRONMENT}, {DIGESTS}"
         ));
@@ -148,10 +153,10 @@ fn verify_parts(bundle: &RunBundle, rejudge: Option<&Judge<'_>>, report: &mut Ve
         let what = format!("{GAUGES}: noted by the run itself, nothing to recompute it from");
         report.unchecked.push(what);
     }
-    match (rejudge, state) {
-        (Some(judge), Some(state)) => match bundle.read_ops() {
+    match (rejudge, state, history) {
+        (Some(judge), Some(state), Some(history)) => match bundle.read_ops() {
             Ok(ops) => {
-                let again = judge(&manifest, &ops, &state);
+                let again = judge(&manifest, &ops, &state, history.as_ref());
                 compare(bundle, VERDICT, &json(&verdict), &json(&again), report);
             }
             Err(problem) => report.problems.push(problem),
@@ -303,6 +308,7 @@ fn unexpected(dir: &Path, gauges: bool) -> Vec<BundleError> {
         DETERMINISTIC.contains(&name)
             || name == DIGESTS
             || name == ENVIRONMENT
+            || name == HISTORY
             || (gauges && name == GAUGES)
     };
     let entries = match fs::read_dir(dir) {

@@ -78,7 +78,7 @@ fn a_sound_bundle_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let dir = bundle(folder.path());
     let verdict = fixture::verdict(Status::Valid);
-    let report = verify(&dir, Some(&|_, _, _| verdict.clone())).unwrap();
+    let report = verify(&dir, Some(&|_, _, _, _| verdict.clone())).unwrap();
     assert!(report.is_ok(), "{report}");
     assert!(
         report
@@ -222,7 +222,7 @@ fn work_and_manifest_edited_with_their_digests_contradict_the_summary() {
 fn a_verdict_is_judged_again() {
     let folder = tempfile::tempdir().unwrap();
     let dir = bundle(folder.path());
-    let report = verify(&dir, Some(&|_, _, _| Verdict::default())).unwrap();
+    let report = verify(&dir, Some(&|_, _, _, _| Verdict::default())).unwrap();
     assert!(names(&report, &dir.join("verdict.json")), "{report}");
 }
 

@@ -1,6 +1,6 @@
 //! The requests of a run, whatever its app.
 
-use crate::{Load, Planned, Profile, micro, movie};
+use crate::{Load, Planned, Profile, ledger, micro, movie};
 use triptych_model::{Random, mix, mix_str};
 
 /// Makes the data set and the requests of one run.
@@ -10,6 +10,8 @@ pub enum Generator {
     Micro(micro::Generator),
     /// Of the movie app.
     Movie(movie::Generator),
+    /// Of the ledger.
+    Ledger(ledger::Generator),
 }
 
 impl Generator {
@@ -24,6 +26,7 @@ impl Generator {
                 movie::Generator::new(profile, &dataset, seed).map(Generator::Movie)
             }
             "micro" => micro::Generator::new(profile, seed).map(Generator::Micro),
+            "ledger" => ledger::Generator::new(profile, seed).map(Generator::Ledger),
             other => Err(format!("no requests are known for the app {other:?}")),
         }
     }
@@ -34,6 +37,7 @@ impl Generator {
         match self {
             Generator::Micro(micro) => micro.loads(),
             Generator::Movie(movie) => movie.loads(),
+            Generator::Ledger(ledger) => ledger.loads(),
         }
     }
 
@@ -42,6 +46,7 @@ impl Generator {
         match self {
             Generator::Micro(micro) => micro.kinds(),
             Generator::Movie(movie) => movie.kinds(),
+            Generator::Ledger(ledger) => ledger.kinds(),
         }
     }
 
@@ -50,6 +55,7 @@ impl Generator {
         match self {
             Generator::Micro(micro) => micro.request(index),
             Generator::Movie(movie) => movie.request(index),
+            Generator::Ledger(ledger) => ledger.request(index),
         }
     }
 }

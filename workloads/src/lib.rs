@@ -10,6 +10,7 @@
 //! what reaches the app is plain data, as from any client.
 
 mod generator;
+pub mod ledger;
 pub mod micro;
 pub mod movie;
 mod profile;

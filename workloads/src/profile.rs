@@ -83,7 +83,11 @@ pub(crate) struct Family {
 }
 
 /// One entry an app.
-const FAMILIES: [Family; 2] = [crate::movie::FAMILY, crate::micro::FAMILY];
+const FAMILIES: [Family; 3] = [
+    crate::movie::FAMILY,
+    crate::ledger::FAMILY,
+    crate::micro::FAMILY,
+];
 
 impl Family {
     /// A profile of this family: settings common to the app, then its own.

@@ -28,10 +28,14 @@ pub(crate) enum Command {
     Selftest(SelftestArgs),
     /// Try many seeds with crashes, and judge them as one batch.
     Check(CheckArgs),
+    /// Hold a runtime to what it declares: every crash point, random programs, transactions.
+    Conform(ConformArgs),
     /// Search the highest rate that keeps a latency bound.
     Saturate(SaturateArgs),
     /// Recompute every published number, and the verdict, from the raw data.
     Verify(VerifyArgs),
+    /// Export the history of a run's transactions, or check it again.
+    History(HistoryArgs),
     /// Write the figures and the HTML report of a campaign or bundle.
     Report(ReportArgs),
     /// List the names that exist.
@@ -106,6 +110,29 @@ pub(crate) struct CheckArgs {
     pub(crate) jobs: Option<u16>,
 }
 
+/// Arguments of `conform`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych conform --runtime template\n  \
+    triptych conform --runtime template --only crash-once --case 'reply-lost@12'")]
+pub(crate) struct ConformArgs {
+    /// The runtime.
+    #[arg(long)]
+    pub(crate) runtime: String,
+    /// Some seconds: every crash point, the rest sampled [default].
+    #[arg(long, conflicts_with = "full")]
+    pub(crate) quick: bool,
+    /// A minute or two: everything, with many seeds.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// This requirement alone.
+    #[arg(long, value_name = "REQUIREMENT")]
+    pub(crate) only: Option<String>,
+    /// One case of crashes again, as a witness gives it.
+    #[arg(long, requires = "only")]
+    pub(crate) case: Option<String>,
+}
+
 /// Arguments of `saturate`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -122,6 +149,29 @@ pub(crate) struct SaturateArgs {
 pub(crate) struct VerifyArgs {
     /// The folder of a campaign or of a single run's bundle.
     pub(crate) dir: PathBuf,
+}
+
+/// Arguments of `history`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych history out/runs/RUN --check --pictures out     findings, and their witnesses as SVG\n  \
+    triptych history out/runs/RUN --elle history.edn         for Jepsen's Elle\n  \
+    triptych history history.jsonl                           check what --json wrote")]
+pub(crate) struct HistoryArgs {
+    /// The folder of a run's bundle, or a file of JSON lines.
+    pub(crate) from: PathBuf,
+    /// Write it in Jepsen's list-append form, which Elle reads.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) elle: Option<PathBuf>,
+    /// Write it as lines of JSON, with everything.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Check it again and print every finding; without a file to write, this is done anyway.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Draw the witness of every finding into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pictures: Option<PathBuf>,
 }
 
 /// Arguments of `report`.

@@ -1,6 +1,8 @@
 //! The commands, a module each, and what several of them need.
 
 pub(crate) mod check;
+pub(crate) mod conform;
+pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod report;
 pub(crate) mod run;

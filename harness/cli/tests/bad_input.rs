@@ -108,6 +108,22 @@ fn names_on_the_command_line() {
     place
         .triptych(&["check", "--runtime", "beldi", "--crash-rate", "2"])
         .exits(2);
+    let done = place.triptych(&["conform", "--runtime", "bledi"]);
+    done.exits(2).tells(&["baseline, beldi"]);
+    let done = place.triptych(&["conform", "--runtime", "serial", "--only", "sned"]);
+    done.exits(2).tells(&["crash-once"]);
+    let once = [
+        "conform",
+        "--runtime",
+        "serial",
+        "--only",
+        "crash-once",
+        "--case",
+    ];
+    let done = place.triptych(&[&once[..], &["sideways@1"]].concat());
+    done.exits(2).tells(&["reply-lost"]);
+    let done = place.triptych(&[&once[..], &["before@0"]].concat());
+    done.exits(0).prints(&["crash-once  passed"]);
     place
         .triptych(&["list", "clouds"])
         .exits(2)

@@ -19,7 +19,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["model"]),
     ("store-dynamodb", &["store", "world", "model"]),
     ("faas-lambda", &["faas", "world", "model"]),
-    ("runtime", &["api", "faas", "store", "world", "model"]),
+    ("site", &["api", "faas", "store", "world"]),
+    (
+        "runtime",
+        &["site", "api", "faas", "store", "world", "model"],
+    ),
     ("app", &["api"]),
     ("workloads", &["api", "model"]),
     (
@@ -28,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runtime",
             "app",
             "workloads",
+            "site",
             "api",
             "faas",
             "store",
@@ -38,6 +43,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("results", &["model"]),
     ("plots", &["results"]),
     ("oracle", &["api", "results", "model"]),
+    (
+        "conformance",
+        &["site", "api", "faas", "store", "world", "model"],
+    ),
     (
         "load",
         &[
@@ -56,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "load",
+            "conformance",
             "registry",
             "oracle",
             "results",

@@ -72,6 +72,10 @@ pub struct Campaign {
     #[serde(default = "defaults::memory_mb")]
     #[schemars(range(min = 128, max = 10_240))]
     pub memory_mb: u32,
+    /// Whether to record what transactions read and write (of apps that have lists), to judge their
+    /// isolation.
+    #[serde(default = "defaults::history")]
+    pub history: bool,
     /// Faults that are injected at random.
     #[serde(default)]
     pub faults: FaultRates,
@@ -105,6 +109,10 @@ mod defaults {
 
     pub(super) fn prices() -> String {
         "aws-us-east-1-2020-11".to_owned()
+    }
+
+    pub(super) fn history() -> bool {
+        true
     }
 
     pub(super) fn memory_mb() -> u32 {

@@ -11,6 +11,7 @@ pub mod drive;
 pub mod execute;
 mod free;
 pub mod pool;
+pub mod record;
 pub mod run;
 pub mod saturate;
 pub mod schedule;

@@ -17,6 +17,7 @@ use crate::campaign::{Campaign, Cell};
 use crate::drive::{self, Driven};
 use crate::free::FreeStore;
 use crate::pool::Cancel;
+use crate::record::Recorder;
 use crate::schedule::{Rate, Schedule};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use triptych_api::{App, Retries};
 use triptych_faas::{Deployment, PoolConfig, SimPool};
+use triptych_model::history::History;
 use triptych_model::{OpRecord, Outcome, State, Verdict, Work};
 use triptych_registry::Site;
 use triptych_results::{Environment, Gauge, Manifest, PriceSheet, RunData};
@@ -90,6 +92,8 @@ pub struct RunOutput {
     pub state: State,
     /// What it kept over time, if the profile asks.
     pub gauges: Vec<Gauge>,
+    /// What transactions read and wrote, if it was recorded and the app has lists.
+    pub history: Option<History>,
     /// What the oracle says.
     pub verdict: Verdict,
     /// Where and when it ran.
@@ -105,6 +109,7 @@ impl RunOutput {
             work,
             state,
             gauges,
+            history,
             verdict,
             environment,
         } = self;
@@ -114,6 +119,7 @@ impl RunOutput {
             work,
             state,
             gauges,
+            history: history.as_ref(),
             verdict,
             environment,
         }
@@ -164,6 +170,8 @@ struct Plan {
     /// How often to note what the runtime keeps, if at all.
     gauge_period: Option<Nanos>,
     watch: Watch,
+    /// Whether executions of one instance are one.
+    exactly_once: bool,
 }
 
 /// What comes out of the world.
@@ -173,6 +181,7 @@ struct Done {
     work: Work,
     state: State,
     gauges: Vec<Gauge>,
+    history: Option<History>,
     digest: u64,
 }
 
@@ -252,7 +261,9 @@ pub fn run_subject(
         pool: &pool,
     };
     let manifest = facts.manifest(&done.driven, done.digest);
-    let verdict = judge(&app, &manifest, &done.ops, &done.state).map_err(RunError::Config)?;
+    let history = done.history.as_ref();
+    let verdict =
+        judge(&app, &manifest, &done.ops, &done.state, history).map_err(RunError::Config)?;
     watch.progress.set(0, FINISHED, 1, 1);
     environment.wall_ns = begun.elapsed().as_nanos() as u64;
     let Done {
@@ -260,6 +271,7 @@ pub fn run_subject(
         work,
         state,
         gauges,
+        history,
         ..
     } = done;
     Ok(RunOutput {
@@ -268,6 +280,7 @@ pub fn run_subject(
         work,
         state,
         gauges,
+        history,
         verdict,
         environment,
     })
@@ -317,7 +330,13 @@ fn plan(
     let gauge_period = profile.settings.get("gauge_seconds");
     let gauge_period = gauge_period.and_then(|seconds| seconds.parse::<u64>().ok());
     let gauge_period = gauge_period.map(|seconds| seconds.max(1).saturating_mul(SECOND));
+    let runtime = triptych_registry::runtime(&cell.runtime);
+    let exactly_once = runtime
+        .map_err(|error| config(error.to_string()))?
+        .declares
+        .exactly_once;
     Ok(Plan {
+        exactly_once,
         campaign: campaign.clone(),
         profile,
         app: subject.app,
@@ -333,7 +352,12 @@ fn plan(
 }
 
 async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
-    let app = Rc::new(plan.app);
+    let mut app = plan.app;
+    let recorder = plan
+        .campaign
+        .history
+        .then(|| Recorder::watch(&world, &mut app, plan.exactly_once));
+    let app = Rc::new(app);
     let store = SimStore::new(&world, &plan.latency, plan.store)?;
     let free = Rc::new(FreeStore::new(store.clone()));
     let pool = SimPool::new(&world, &plan.latency, plan.pool)?;
@@ -372,7 +396,11 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
     }
     let before = system.work();
 
-    let clients = Rc::new(Clients::new(Rc::clone(&system), plan.generator));
+    let clients = Rc::new(Clients::new(
+        Rc::clone(&system),
+        plan.generator,
+        recorder.clone(),
+    ));
     let ops = Rc::new(RefCell::new(Vec::new()));
     let (sink, watch, span) = (Rc::clone(&ops), system.watch.clone(), plan.schedule.span);
     let times = plan.schedule.times().take_while({
@@ -403,6 +431,10 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
     if let Some(stuck) = stuck {
         state.pending.push(stuck);
     }
+    let history = recorder.map(|recorder| recorder.finish(&state));
+    // Most apps have no lists, and then there is nothing to say.
+    let history =
+        history.filter(|history| !history.keys.is_empty() || !history.left_out.is_empty());
     let mut ops = std::mem::take(&mut *ops.borrow_mut());
     ops.sort_by_key(|op: &OpRecord| op.index);
     for (op, request) in ops.iter_mut().zip(&*clients.requests.borrow()) {
@@ -419,6 +451,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         work,
         state,
         gauges,
+        history,
         digest,
     })
 }

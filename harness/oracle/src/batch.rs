@@ -33,6 +33,8 @@ pub fn merge(verdicts: &[Verdict], floors: &Floors) -> Verdict {
             },
             coverage: &coverage,
             stuck: stuck.as_deref(),
+            // What a refused history would have shown is missing in the sums.
+            refused: None,
             runs: Some((
                 runs_with_violations(verdicts, guarantee),
                 verdicts.len() as u64,

@@ -10,6 +10,7 @@
 mod batch;
 mod floors;
 mod general;
+pub mod history;
 mod status;
 
 pub use batch::{merge, runs_with_violations};
@@ -17,6 +18,7 @@ pub use floors::Floors;
 pub use general::general_rules;
 
 use triptych_api::{App, Declares, Evidence};
+use triptych_model::history::History;
 use triptych_model::{Guarantee, RuleReport, Verdict};
 
 /// Judges one run.
@@ -25,8 +27,33 @@ use triptych_model::{Guarantee, RuleReport, Verdict};
 /// of its own ([`Verdict::stuck`]), and rules about what must be there at the end say nothing of
 /// durability.
 pub fn judge(app: &App, declares: &Declares, evidence: &Evidence<'_>, floors: &Floors) -> Verdict {
-    let (mut rules, coverage) = (app.rules)(evidence);
+    judge_with(app, declares, evidence, None, floors)
+}
+
+/// Judges one run of which the history was recorded. A history that nothing may be concluded from
+/// leaves isolation unknown, whatever the app's own rules saw.
+pub fn judge_with(
+    app: &App,
+    declares: &Declares,
+    evidence: &Evidence<'_>,
+    history: Option<&History>,
+    floors: &Floors,
+) -> Verdict {
+    let (mut rules, mut coverage) = (app.rules)(evidence);
     rules.extend(general_rules(evidence));
+    let mut refused = None;
+    match history.map(history::rules) {
+        Some(Ok(judged)) => {
+            rules.extend(judged.rules);
+            coverage.conflicts = coverage.conflicts.max(judged.conflicts);
+            coverage.session_pairs = coverage.session_pairs.max(judged.session_pairs);
+        }
+        Some(Err(refusal)) => {
+            refused = Some(refusal.to_string());
+            coverage.conflicts = 0;
+        }
+        None => {}
+    }
     let pending = &evidence.state.pending;
     let stuck = (!pending.is_empty()).then(|| {
         format!(
@@ -43,6 +70,7 @@ pub fn judge(app: &App, declares: &Declares, evidence: &Evidence<'_>, floors: &F
             rules: if premature { &[] } else { &rules },
             coverage: &coverage,
             stuck: stuck.as_deref(),
+            refused: refused.as_deref(),
             runs: None,
         };
         status::of(guarantee, &facts, floors)

@@ -10,12 +10,15 @@ pub(crate) struct Facts<'a> {
     pub(crate) coverage: &'a Coverage,
     /// What was still pending, if anything.
     pub(crate) stuck: Option<&'a str>,
+    /// Why the history of transactions allows no verdict, if it does not.
+    pub(crate) refused: Option<&'a str>,
     /// Of a batch: in how many runs the guarantee was violated, and how many runs there are.
     pub(crate) runs: Option<(u64, u64)>,
 }
 
 pub(crate) fn of(guarantee: Guarantee, facts: &Facts<'_>, floors: &Floors) -> GuaranteeVerdict {
     let stuck = facts.stuck.filter(|_| guarantee == Guarantee::Durability);
+    let refused = facts.refused.filter(|_| guarantee == Guarantee::Isolation);
     let (status, because) = if let Some(because) = violation(guarantee, facts) {
         (Status::Invalid, because)
     } else if let Some(stuck) = stuck {
@@ -23,17 +26,20 @@ pub(crate) fn of(guarantee: Guarantee, facts: &Facts<'_>, floors: &Floors) -> Gu
             Status::Unknown,
             format!("not quiet when it was judged: {stuck}"),
         )
+    } else if let Some(refused) = refused {
+        (Status::Unknown, refused.to_owned())
     } else if let Some(because) = too_little(guarantee, facts, floors) {
         (Status::Unknown, because)
     } else {
         (Status::Valid, rests_on(guarantee, facts.coverage))
     };
-    // Nobody is held to isolating what an app never does: without a rule about it, the app has no
-    // transactions.
-    let spoken = guarantee != Guarantee::Isolation || speaking(facts.rules, guarantee).count() > 0;
+    // Who asks for no transaction is promised nothing about transactions.
+    let asked = guarantee != Guarantee::Isolation
+        || speaking(facts.rules, guarantee).next().is_some()
+        || refused.is_some();
     GuaranteeVerdict {
         guarantee,
-        promised: facts.promised && spoken,
+        promised: facts.promised && asked,
         status,
         because,
     }

@@ -2,76 +2,49 @@
 //! any of them by name.
 
 use std::rc::Rc;
-use triptych_api::{App, Declares, Retries};
+use std::sync::Mutex;
+use triptych_api::App;
 use triptych_baseline::Baseline;
 use triptych_beldi::{Beldi, Config};
-use triptych_faas::{Deployment, Platform};
-use triptych_store::Store;
+use triptych_faas::Deployment;
 use triptych_workloads::Profile;
-use triptych_world::{Nanos, World};
 
-/// What a runtime stands on, and the app that it runs.
-pub struct Site {
-    /// Time, randomness, tasks and faults.
-    pub world: World,
-    /// The database.
-    pub store: Rc<dyn Store>,
-    /// Where functions run.
-    pub platform: Rc<dyn Platform>,
-    /// The application.
-    pub app: Rc<App>,
-    /// How often an aborted transaction is tried again.
-    pub retries: Retries,
-    /// The profile's timing.
-    pub timing: Timing,
+pub use triptych_site::{RuntimeEntry, Site, Timing};
+
+/// Runtimes from outside the repository, in the order in which they were added.
+static ADDED: Mutex<Vec<RuntimeEntry>> = Mutex::new(Vec::new());
+
+/// Adds a runtime from outside the repository: from now on, campaigns of this process may name it
+/// and the conformance kit finds it.
+///
+/// # Errors
+/// If the name is taken.
+pub fn add(entry: RuntimeEntry) -> Result<(), Taken> {
+    // Never held across a panic, so never poisoned; were it, the list would still be whole.
+    let mut added = ADDED.lock().unwrap_or_else(|held| held.into_inner());
+    let names = shipped().into_iter().chain(added.iter().copied());
+    if names.into_iter().any(|other| other.name == entry.name) {
+        return Err(Taken(entry.name));
+    }
+    added.push(entry);
+    Ok(())
 }
 
-/// What a profile states about time.
+/// A runtime of this name exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// A function's timeout.
-    pub timeout: Nanos,
-    /// How long an event may wait in the asynchronous queue.
-    pub queue_age: Nanos,
-    /// How often the platform itself retries a failed asynchronous execution.
-    pub async_retries: u32,
-    /// How often intent collectors run.
-    pub collector_period: Nanos,
-    /// How often garbage collectors run; never, if there is no period.
-    pub gc_period: Option<Nanos>,
-    /// The assumed bound on how long after the end of its instance an execution or a message of it
-    /// may still be alive: at least timeout, queue age, the longest delay of a message, and clock
-    /// skew together.
-    pub t: Nanos,
-}
+pub struct Taken(pub &'static str);
 
-impl Default for Timing {
-    /// The timing of Beldi's deployment, with `T` as its specification should have it: five seconds
-    /// of skew beside what an execution can take and how late an injected fault makes a message.
-    fn default() -> Self {
-        const SECOND: Nanos = triptych_world::SECOND;
-        Timing {
-            timeout: 60 * SECOND,
-            queue_age: 60 * SECOND,
-            async_retries: 0,
-            collector_period: 60 * SECOND,
-            gc_period: Some(60 * SECOND),
-            t: (60 + 60 + 5) * SECOND + triptych_world::fault::LATEST,
-        }
+impl std::fmt::Display for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "there is a runtime {:?} already; choose another name",
+            self.0
+        )
     }
 }
 
-/// A runtime that campaigns may name.
-pub struct RuntimeEntry {
-    /// Its name in campaign files and tables.
-    pub name: &'static str,
-    /// One line about it.
-    pub about: &'static str,
-    /// What it promises.
-    pub declares: Declares,
-    /// Puts an app into it.
-    pub deploy: fn(Site) -> Rc<dyn Deployment>,
-}
+impl std::error::Error for Taken {}
 
 /// An app that profiles may name.
 pub struct AppEntry {
@@ -83,8 +56,15 @@ pub struct AppEntry {
     pub build: fn(&Profile) -> Result<App, String>,
 }
 
-/// Every runtime that campaigns may name.
+/// Every runtime that campaigns may name: those of the repository, then those that were added.
 pub fn runtimes() -> Vec<RuntimeEntry> {
+    let mut all = shipped();
+    let added = ADDED.lock().unwrap_or_else(|held| held.into_inner());
+    all.extend(added.iter().copied());
+    all
+}
+
+fn shipped() -> Vec<RuntimeEntry> {
     vec![
         RuntimeEntry {
             name: "baseline",
@@ -145,11 +125,26 @@ pub fn runtimes() -> Vec<RuntimeEntry> {
             declares: triptych_beldi::DECLARES,
             deploy: |site| collecting_every(site, Some(600 * triptych_world::SECOND)),
         },
+        RuntimeEntry {
+            name: "template",
+            about: "the smallest runtime with exactly-once effects, to be read and copied",
+            declares: triptych_template::DECLARES,
+            deploy: triptych_template::deploy,
+        },
+        RuntimeEntry {
+            name: "serial",
+            about: "a reference, not a competitor: whole requests one at a time, in memory",
+            declares: triptych_serial::DECLARES,
+            deploy: triptych_serial::deploy,
+        },
     ]
 }
 
 /// The artifact's variant with a period of its own, so that one campaign can compare several.
-fn collecting_every(mut site: Site, gc_period: Option<Nanos>) -> Rc<dyn Deployment> {
+fn collecting_every(
+    mut site: Site,
+    gc_period: Option<triptych_world::Nanos>,
+) -> Rc<dyn Deployment> {
     site.timing.gc_period = gc_period;
     let timing = site.timing;
     beldi(
@@ -183,6 +178,11 @@ pub fn apps() -> Vec<AppEntry> {
             name: "micro",
             about: "one operation per request on one hot key (2 functions)",
             build: |profile| triptych_micro::app(&profile.settings),
+        },
+        AppEntry {
+            name: "ledger",
+            about: "lists and accounts at two branches of a bank, to test isolation (3 functions)",
+            build: |profile| triptych_ledger::app(&profile.settings),
         },
     ]
 }

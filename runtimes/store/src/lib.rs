@@ -34,7 +34,7 @@ pub use throttle::Throttle;
 pub use units::{Consumed, PartitionUse};
 
 pub use eval::holds;
-pub use retry::patient;
+pub use retry::{patient, patient_pages};
 
 use futures_util::future::LocalBoxFuture;
 use triptych_world::Scope;

@@ -279,6 +279,28 @@ pub enum Request {
 pub type PageKey = Item;
 
 impl Request {
+    /// A strongly consistent read of a whole item.
+    pub fn get(table: &Name, key: Key) -> Self {
+        Request::Get {
+            table: table.clone(),
+            key,
+            projection: None,
+            consistent: true,
+        }
+    }
+
+    /// A strongly consistent scan of a whole table, from its first page.
+    pub fn scan(table: &Name) -> Self {
+        Request::Scan {
+            table: table.clone(),
+            filter: None,
+            projection: None,
+            consistent: true,
+            limit: None,
+            start: None,
+        }
+    }
+
     /// The operation's name, as counters and latency profiles use it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 use crate::{Request, Response, Store, StoreError};
 use std::rc::Rc;
+use triptych_model::Item;
 use triptych_world::{MS, Scope, World};
 
 /// Attempts after the first; what the SDKs use for DynamoDB.
@@ -29,4 +30,36 @@ pub async fn patient(
         }
     }
     store.call(&scope, request).await
+}
+
+/// Sends a query or a scan patiently, page after page, and answers the items of all pages.
+///
+/// # Errors
+/// What the store answered last.
+pub async fn patient_pages(
+    world: World,
+    store: Rc<dyn Store>,
+    scope: Scope,
+    mut request: Request,
+) -> Result<Vec<Item>, StoreError> {
+    let mut all = Vec::new();
+    loop {
+        let (world, store) = (world.clone(), Rc::clone(&store));
+        let next = match patient(world, store, scope.clone(), request.clone()).await? {
+            Response::Page { items, next } => {
+                all.extend(items);
+                next
+            }
+            other => {
+                let told = format!("a page was asked for, and answered with {other:?}");
+                return Err(StoreError::Unavailable(told));
+            }
+        };
+        match (&mut request, next) {
+            (Request::Query { start, .. } | Request::Scan { start, .. }, Some(next)) => {
+                *start = Some(next);
+            }
+            _ => return Ok(all),
+        }
+    }
 }

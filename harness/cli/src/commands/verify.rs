@@ -5,6 +5,7 @@ use crate::args::VerifyArgs;
 use crate::exit::{CliError, Exit};
 use std::path::{Path, PathBuf};
 use triptych_load::run::rejudge;
+use triptych_results::model::history::History;
 use triptych_results::model::{OpRecord, State, Verdict};
 use triptych_results::{Manifest, RunBundle};
 
@@ -47,11 +48,13 @@ fn verify(dir: &Path) -> Result<triptych_results::VerifyReport, CliError> {
     let manifest = RunBundle::open(dir).and_then(|bundle| bundle.manifest());
     let known = manifest.is_ok_and(|manifest| {
         let nothing = State::default();
-        rejudge(&manifest, &[], &nothing).is_ok()
+        rejudge(&manifest, &[], &nothing, None).is_ok()
     });
-    let judge = |manifest: &Manifest, ops: &[OpRecord], state: &State| -> Verdict {
-        rejudge(manifest, ops, state).unwrap_or_default()
-    };
+    let judge = |manifest: &Manifest,
+                 ops: &[OpRecord],
+                 state: &State,
+                 history: Option<&History>|
+     -> Verdict { rejudge(manifest, ops, state, history).unwrap_or_default() };
     let judge: Option<&triptych_results::Judge<'_>> = if known { Some(&judge) } else { None };
     Ok(triptych_results::verify(dir, judge)?)
 }

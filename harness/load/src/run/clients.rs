@@ -2,6 +2,7 @@
 
 use super::system::System;
 use crate::drive::{Planned, Sent};
+use crate::record::Recorder;
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,10 +23,16 @@ pub(super) struct Clients {
     sessions: RefCell<BTreeMap<u32, Value>>,
     pub(super) requests: RefCell<Vec<Rc<RequestState>>>,
     pub(super) digest: Cell<u64>,
+    /// Wants to know who sends what.
+    recorder: Option<Rc<Recorder>>,
 }
 
 impl Clients {
-    pub(super) fn new(system: Rc<System>, generator: Generator) -> Self {
+    pub(super) fn new(
+        system: Rc<System>,
+        generator: Generator,
+        recorder: Option<Rc<Recorder>>,
+    ) -> Self {
         Clients {
             system,
             kinds: generator.kinds(),
@@ -34,6 +41,7 @@ impl Clients {
             sessions: RefCell::default(),
             requests: RefCell::default(),
             digest: Cell::new(0),
+            recorder,
         }
     }
 
@@ -45,6 +53,9 @@ impl Clients {
         let request = self.system.world.begin_request(index, planned.kind);
         self.requests.borrow_mut().push(request);
         let triptych_workloads::Planned { kind, session, .. } = planned;
+        if let Some(recorder) = &self.recorder {
+            recorder.sent_by(index, session);
+        }
         let input = planned.input.clone();
         self.planned.borrow_mut().insert(index, planned);
         Planned {

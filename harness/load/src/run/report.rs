@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use triptych_api::{App, Evidence};
 use triptych_faas::PoolConfig;
+use triptych_model::history::History;
 use triptych_model::{OpRecord, State, Verdict};
 use triptych_oracle::Floors;
 use triptych_results::{Manifest, manifest};
@@ -167,6 +168,7 @@ pub fn judge(
     manifest: &Manifest,
     ops: &[OpRecord],
     state: &State,
+    history: Option<&History>,
 ) -> Result<Verdict, String> {
     let runtime =
         triptych_registry::runtime(&manifest.runtime).map_err(|error| error.to_string())?;
@@ -178,10 +180,11 @@ pub fn judge(
         settings: &settings,
     };
     let floors = Floors::new(!manifest.faults.plan.is_empty());
-    Ok(triptych_oracle::judge(
+    Ok(triptych_oracle::judge_with(
         app,
         &runtime.declares,
         &evidence,
+        history,
         &floors,
     ))
 }
@@ -190,12 +193,18 @@ pub fn judge(
 ///
 /// # Errors
 /// If this version of the suite does not know its runtime, profile or app.
-pub fn rejudge(manifest: &Manifest, ops: &[OpRecord], state: &State) -> Result<Verdict, String> {
+pub fn rejudge(
+    manifest: &Manifest,
+    ops: &[OpRecord],
+    state: &State,
+    history: Option<&History>,
+) -> Result<Verdict, String> {
     let mut profile =
         triptych_workloads::find(&manifest.profile).map_err(|error| error.to_string())?;
     profile.settings = settings(manifest);
     let entry = triptych_registry::app(&manifest.app).map_err(|error| error.to_string())?;
-    judge(&(entry.build)(&profile)?, manifest, ops, state)
+    let app = (entry.build)(&profile)?;
+    judge(&app, manifest, ops, state, history)
 }
 
 /// The profile's settings as they were in the run.

@@ -36,7 +36,7 @@ fn a_run_accounts_for_every_request_and_becomes_quiet() {
         assert!(work.invocations >= manifest.intended && work.write_units > 0);
         assert_eq!(verdict.stuck, None);
         assert_eq!(verdict.violated(), Vec::<&str>::new(), "{verdict:?}");
-        let again = rejudge(manifest, ops, &output.state).unwrap();
+        let again = rejudge(manifest, ops, &output.state, output.history.as_ref()).unwrap();
         assert_eq!(&again, verdict);
     }
 }

@@ -1,0 +1,134 @@
+//! The serial reference: whole requests, one at a time, in memory.
+//!
+//! A request with everything that it calls is executed in a single turn of its task: no other
+//! request runs meanwhile, nothing in it can fail half-way, and what it sends runs right after it,
+//! in order. So every guarantee holds by construction, and a rule that finds fault with it is wrong:
+//! it is the oracle's positive control. It is no competitor: its latencies mean nothing.
+//!
+//! The one crash point is around the whole request ([`serve`]). A crash before it leaves nothing
+//! behind; after it, the answer is kept under the request's id for whoever asks again.
+
+mod run;
+
+use run::Memory;
+use std::cell::RefCell;
+use std::rc::Rc;
+use triptych_api::{
+    Call, Declares, Isolation, LocalBoxFuture, Name, State, Value, client_view, encode_reply,
+};
+use triptych_faas::{Answer, Deployment, Execution, Handler, InvokeError, Payload, Timer};
+use triptych_site::Site;
+
+/// What it promises: everything.
+pub const DECLARES: Declares = Declares {
+    exactly_once: true,
+    transaction: Isolation::Serializable,
+    order: true,
+    durable: true,
+};
+
+/// Puts the site's app into it. Of the site it uses the world and the app alone.
+pub fn deploy(site: Site) -> Rc<dyn Deployment> {
+    Rc::new(Serial(Rc::new(Shared {
+        site,
+        memory: RefCell::default(),
+    })))
+}
+
+/// What all executions share.
+pub(crate) struct Shared {
+    pub(crate) site: Site,
+    pub(crate) memory: RefCell<Memory>,
+}
+
+struct Serial(Rc<Shared>);
+
+/// Serves one execution of an entry function.
+async fn serve(
+    shared: Rc<Shared>,
+    function: Name,
+    execution: Execution,
+) -> Result<Payload, String> {
+    let world = shared.site.world.clone();
+    let request = execution.scope.request().id;
+    let body = execution.payload.body;
+    let whole = async move {
+        let text = |name| body.get(name).and_then(Value::as_str).map(Name::from);
+        let (Some(id), Some(op)) = (text("id"), text("op")) else {
+            return Err("the envelope should have an id and an op".to_owned());
+        };
+        if let Some(reply) = shared.memory.borrow().answered(&id) {
+            return Ok(reply);
+        }
+        let input = body.get("input").cloned().unwrap_or_default();
+        let call = Call { op, input };
+        let begun = shared.memory.borrow().mark();
+        let result = run::execute(&shared, &function, id.clone(), call, None, request).await;
+        let reply = encode_reply(result);
+        match &reply {
+            Ok(reply) => shared.memory.borrow_mut().answer(id, reply.clone()),
+            // It never happened, and may be asked for again.
+            Err(_) => shared.memory.borrow_mut().undo(begun),
+        }
+        run::send_all(&shared).await;
+        reply
+    };
+    let reply = world
+        .effect(&execution.scope, "serial.request", whole)
+        .await;
+    reply.map(Payload::new)
+}
+
+impl Deployment for Serial {
+    fn prepare(&self) -> LocalBoxFuture<'static, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn functions(&self) -> Vec<(Name, Handler)> {
+        let handler = |name: &Name| -> Handler {
+            let (shared, name) = (Rc::clone(&self.0), name.clone());
+            Rc::new(move |execution| Box::pin(serve(Rc::clone(&shared), name.clone(), execution)))
+        };
+        let functions = self.0.site.app.functions.iter();
+        functions
+            .map(|function| (function.name.clone(), handler(&function.name)))
+            .collect()
+    }
+
+    fn timers(&self) -> Vec<Timer> {
+        Vec::new()
+    }
+
+    fn request(&self, id: &str, op: &str, input: Value, _session: &Value) -> Payload {
+        let fields = [
+            ("id", Value::str(id)),
+            ("op", Value::str(op)),
+            ("input", input),
+        ];
+        Payload::new(Value::map(fields))
+    }
+
+    fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer {
+        let (outcome, output) = match reply {
+            Ok(payload) => client_view(&payload.body),
+            Err(error) => (error.outcome(), Value::Null),
+        };
+        Answer {
+            outcome,
+            output,
+            session: Value::Null,
+        }
+    }
+
+    fn pending(&self) -> LocalBoxFuture<'static, Result<u64, String>> {
+        // A request is done or has not begun.
+        Box::pin(async { Ok(0) })
+    }
+
+    fn dump(&self) -> LocalBoxFuture<'static, Result<State, String>> {
+        let functions = self.0.site.app.functions.iter();
+        let tables = functions.flat_map(|function| &function.tables);
+        let state = self.0.memory.borrow().state(tables);
+        Box::pin(async move { Ok(state) })
+    }
+}
