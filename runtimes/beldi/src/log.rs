@@ -27,8 +27,6 @@ pub(crate) struct Run {
     pub(crate) open: RefCell<Vec<Open>>,
     /// The births of the transactions that began here, by their steps.
     pub(crate) births: RefCell<BTreeMap<Step, i64>>,
-    /// Keys that this execution knows to be locked: transaction, table, key.
-    pub(crate) locked: RefCell<BTreeSet<(Name, Name, Name)>>,
     /// Callees that this execution knows to be noted: transaction, function.
     pub(crate) called: RefCell<BTreeSet<(Name, Name)>>,
     /// For [`Bug::StepsDependOnLog`] alone.
@@ -60,7 +58,6 @@ impl Run {
             joined: None,
             open: RefCell::default(),
             births: RefCell::default(),
-            locked: RefCell::default(),
             called: RefCell::default(),
             calls: Cell::new(0),
         }
