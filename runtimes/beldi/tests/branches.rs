@@ -41,7 +41,8 @@ async fn front(ctx: &mut Ctx) -> Result<Value> {
                 right.read::<Value>("front", "shared").await
             }
         );
-        (left?, right?);
+        left?;
+        right?;
         tx.update("front", "shared", None, vec![Change::add("n", 1)])
             .await
     })
