@@ -221,14 +221,20 @@ impl Run {
             match world.effect(&self.scope, "baseline.invoke", call).await {
                 Ok(reply) => return decode_reply(&reply.body),
                 Err(InvokeError::Throttled(_)) if attempt < INVOKE_RETRIES => {
-                    let most = (50 * MS) << attempt;
-                    let pause = world.keyed(self.scope.next_key()).below(most);
-                    world.sleep(pause).await;
+                    self.back_off(attempt).await;
                 }
                 Err(error) => return Err(Error::Interrupted(error.to_string())),
             }
         }
         unreachable!("the loop ends with its last attempt")
+    }
+
+    /// Waits before a refused invocation is repeated.
+    async fn back_off(&self, attempt: u32) {
+        let world = &self.shared.world;
+        let most = (50 * MS) << attempt;
+        let pause = world.keyed(self.scope.next_key()).below(most);
+        world.sleep(pause).await;
     }
 
     fn fresh_id(&self) -> String {
@@ -387,17 +393,21 @@ impl Instance for Run {
         input: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let payload = Payload::new(envelope(&self.fresh_id(), &op, input, None));
-            let event = self
-                .shared
-                .platform
-                .enqueue(&self.scope, &function, payload);
-            let done = self
-                .shared
-                .world
-                .effect(&self.scope, "baseline.enqueue", event)
-                .await;
-            done.map_err(|error| Error::Interrupted(error.to_string()))
+            let world = &self.shared.world;
+            let id = self.fresh_id();
+            for attempt in 0.. {
+                let payload = Payload::new(envelope(&id, &op, input.clone(), None));
+                let platform = &self.shared.platform;
+                let event = platform.enqueue(&self.scope, &function, payload);
+                match world.effect(&self.scope, "baseline.enqueue", event).await {
+                    Ok(()) => return Ok(()),
+                    Err(InvokeError::Throttled(_)) if attempt < INVOKE_RETRIES => {
+                        self.back_off(attempt).await;
+                    }
+                    Err(error) => return Err(Error::Interrupted(error.to_string())),
+                }
+            }
+            unreachable!("the loop ends with its last attempt")
         })
     }
 

@@ -96,6 +96,8 @@ async fn handle(
         op: text("op")?,
         input: body.get("input").cloned().unwrap_or_default(),
     };
+    let told = || format!("{} of {instance}", call.op);
+    shared.world.describe(&execution.scope, told);
     let handler = match shared.app.function(&function) {
         Some(function) => Rc::clone(&function.handler),
         None => return Err(format!("the app has no function {function:?}")),

@@ -49,6 +49,14 @@ pub(crate) async fn handle(
         _ => envelope::text(&body, "instance")?,
     };
     let mut run = Run::new(shared, execution.scope, function, instance);
+    run.shared.world.describe(&run.scope, || {
+        // A repeated execution must be told to be the same as the first one.
+        let op = match &*kind {
+            envelope::CALL | envelope::START => body.get("op").and_then(Value::as_str),
+            _ => None,
+        };
+        format!("{} of {}", op.unwrap_or(&kind), run.instance)
+    });
     let reply = match &*kind {
         envelope::CALL | envelope::START => run_instance(run, &kind, &body).await,
         envelope::REGISTER => register(&run, &body).await,

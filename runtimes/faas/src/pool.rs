@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use triptych_model::{Name, Value, Work};
 use triptych_world::latency::{Profile, ProfileError};
+use triptych_world::trace::What;
 use triptych_world::{Life, MS, Nanos, Order, Random, SECOND, Scope, Trace, World, mix, mix_str};
 
 struct FunctionState {
@@ -192,6 +193,11 @@ impl SimPool {
     fn admit(&self, name: &Name, payload: &Payload) -> Result<(Handler, Nanos), InvokeError> {
         let inner = &*self.0;
         let now = inner.world.now();
+        let request = inner.world.request(payload.trace.request);
+        if inner.world.throttles(&request, payload.trace.path) {
+            self.count(|work| work.throttled_rate += 1);
+            return Err(InvokeError::Throttled("injected"));
+        }
         if !inner.quota.borrow_mut().take(now) {
             self.count(|work| work.throttled_rate += 1);
             return Err(InvokeError::Throttled("request quota"));
@@ -253,13 +259,17 @@ impl SimPool {
 
     async fn execute(&self, begun: Begun, payload: Payload) -> Result<Payload, InvokeError> {
         let world = &self.0.world;
+        let trace = payload.trace;
+        let request = world.request(trace.request);
+        let name = || begun.function.to_string();
         if begun.cold > 0 {
+            let span = world.trace_begin(&request, trace.path, What::Cold, name);
             world.sleep(begun.cold).await;
+            world.trace_end(span);
         }
         let started = world.now();
         let life = Life::new();
-        let trace = payload.trace;
-        let request = world.request(trace.request);
+        let span = world.trace_begin(&request, trace.path, What::Execution, name);
         let scope = Scope::new(Rc::clone(&request), trace.path, life.clone());
         let state = self.watch(started, &life);
         let execution = Execution {
@@ -275,7 +285,10 @@ impl SimPool {
             .draw(&mut self.draws(trace, "cpu"), request.factor);
         let running = (begun.handler)(execution);
         let running = async {
+            let compute = || "the handler".to_owned();
+            let span = world.trace_begin(&request, trace.path, What::Compute, compute);
             world.sleep(cpu).await;
+            world.trace_end(span);
             running.await
         };
         let mut running = Box::pin(running);
@@ -292,6 +305,13 @@ impl SimPool {
         drop(running);
         let timed_out = state.get() == Ended::ByTimeout;
         state.set(Ended::Yes);
+        world.trace_end(span);
+        match &end {
+            Some(Ok(_)) => {}
+            Some(Err(told)) => world.trace_note(span, || format!("fails: {told}")),
+            None if timed_out => world.trace_note(span, || "times out".to_owned()),
+            None => world.trace_note(span, || "crashed".to_owned()),
+        }
         let duration = world.now() - started;
         self.settle(&begun.function, duration, end.is_some());
         if begun.entry && end.is_some() {
@@ -350,7 +370,9 @@ impl SimPool {
     /// A second execution of the same instance, while the first goes on. Nobody waits for it.
     fn duplicate(&self, begun: &Begun, payload: &Payload) {
         let mut payload = payload.clone();
-        payload.trace.path = mix_str(payload.trace.path, "duplicate");
+        let first = payload.trace.path;
+        payload.trace.path = mix_str(first, "duplicate");
+        self.0.world.trace_alias(first, payload.trace.path);
         self.count(|work| work.duplicates += 1);
         self.start(&begun.function, payload, begun.synchronous, false, |_| {});
     }
@@ -437,7 +459,9 @@ impl SimPool {
             return;
         }
         self.count(|work| work.async_retries += 1);
-        event.payload.trace.path = mix_str(event.payload.trace.path, "again");
+        let first = event.payload.trace.path;
+        event.payload.trace.path = mix_str(first, "again");
+        world.trace_alias(first, event.payload.trace.path);
         let pool = self.clone();
         world.after(wait, move || pool.dispatch(event));
     }
@@ -492,6 +516,7 @@ impl Platform for SimPool {
         let entry = scope.is_client();
         let pool = self.clone();
         let function = function.clone();
+        let caller = scope.path();
         Box::pin(async move {
             let world = pool.0.world.clone();
             Self::check_size(payload.body.size(), pool.0.config.sync_payload_limit)?;
@@ -504,14 +529,21 @@ impl Platform for SimPool {
             let slot = reply.clone();
             let request = world.request(payload.trace.request);
             request.begin();
+            let span = world.trace_begin(&request, caller, What::Call, || function.to_string());
+            world.trace_starts(span, payload.trace.path);
             world.after(hop / 2, move || {
                 let back = pool.0.world.clone();
                 pool.start(&function, payload, true, entry, move |end| {
                     request.end(back.now());
+                    if let Err(error) = &end {
+                        back.trace_note(span, || error.to_string());
+                    }
                     back.after(hop - hop / 2, move || slot.put(end));
                 });
             });
-            reply.take(&world, "a function's reply").await
+            let end = reply.take(&world, "a function's reply").await;
+            world.trace_end(span);
+            end
         })
     }
 
@@ -524,6 +556,7 @@ impl Platform for SimPool {
         payload.trace = scope.next_trace();
         let pool = self.clone();
         let function = function.clone();
+        let caller = scope.path();
         Box::pin(async move {
             let world = pool.0.world.clone();
             Self::check_size(payload.body.size(), pool.0.config.async_payload_limit)?;
@@ -536,6 +569,16 @@ impl Platform for SimPool {
             let reply = Reply::default();
             let slot = reply.clone();
             let request = world.request(payload.trace.request);
+            let span = world.trace_begin(&request, caller, What::Event, || function.to_string());
+            world.trace_starts(span, payload.trace.path);
+            // The queue refuses by the same limits that functions do, but with luck of its own.
+            if world.throttles(&request, mix_str(payload.trace.path, "queue")) {
+                pool.count(|work| work.throttled_rate += 1);
+                world.trace_note(span, || "throttled: injected".to_owned());
+                world.sleep(hop).await;
+                world.trace_end(span);
+                return Err(InvokeError::Throttled("injected"));
+            }
             request.begin();
             pool.0.queued.set(pool.0.queued.get() + 1);
             world.after(hop / 2, move || {
@@ -552,7 +595,9 @@ impl Platform for SimPool {
                 // The caller's own latency is over before the event reaches the function.
                 world.after(hop - hop / 2 + dispatch, move || pool.dispatch(event));
             });
-            reply.take(&world, "the asynchronous queue").await
+            let end = reply.take(&world, "the asynchronous queue").await;
+            world.trace_end(span);
+            end
         })
     }
 }

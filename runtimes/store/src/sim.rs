@@ -24,7 +24,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use triptych_model::Work;
 use triptych_world::latency::{Dist, Profile, ProfileError, SizeModel};
-use triptych_world::{MS, Nanos, Random, Scope, World};
+use triptych_world::trace::{SpanId, What};
+use triptych_world::{MS, Nanos, Random, RequestState, Scope, World};
 
 /// How a [`SimStore`] behaves besides its latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,11 +201,13 @@ impl Store for SimStore {
         let message = Box::new(Message {
             request,
             key: scope.next_key(),
-            factor: scope.request().factor,
+            of: Rc::clone(scope.request()),
+            path: scope.path(),
         });
         Box::pin(Call {
             store: Rc::clone(&self.0),
             state: State::Unsent(message),
+            span: None,
         })
     }
 
@@ -216,7 +219,9 @@ impl Store for SimStore {
 struct Message {
     request: Request,
     key: u64,
-    factor: f64,
+    /// Whose work it is, and of which execution.
+    of: Rc<RequestState>,
+    path: u64,
 }
 
 /// Where the reply arrives.
@@ -235,6 +240,8 @@ enum State {
 struct Call {
     store: Rc<Inner>,
     state: State,
+    /// For whoever traces the request.
+    span: Option<SpanId>,
 }
 
 impl Future for Call {
@@ -246,11 +253,20 @@ impl Future for Call {
                 let waker = Some(cx.waker().clone());
                 let mailbox = Rc::new(RefCell::new(Mailbox { reply: None, waker }));
                 self.state = State::Sent(Rc::clone(&mailbox));
+                let world = &self.store.world;
+                self.span = world.trace_begin(&message.of, message.path, What::Store, || {
+                    told(&message.request)
+                });
                 Inner::send(&self.store, message, mailbox);
             }
             State::Sent(mailbox) => {
                 let mut content = mailbox.borrow_mut();
                 if let Some(reply) = content.reply.take() {
+                    let (world, span) = (&self.store.world, self.span);
+                    if let Err(error) = &reply {
+                        world.trace_note(span, || error.to_string());
+                    }
+                    world.trace_end(span);
                     return Poll::Ready(reply);
                 }
                 match &mut content.waker {
@@ -274,11 +290,14 @@ struct Drawn {
     if_failed: Nanos,
     factor: f64,
     random: Random,
+    /// Whether the fault plan has it refused.
+    refused: bool,
 }
 
 impl Inner {
     fn send(this: &Rc<Self>, message: Box<Message>, mailbox: Rc<RefCell<Mailbox>>) {
-        let (request, factor) = (&message.request, message.factor);
+        let (request, factor) = (&message.request, message.of.factor);
+        let refused = this.world.throttles(&message.of, message.key);
         let fresh = this.world.keyed(message.key);
         let usual = this.dists.of(request).draw(&mut fresh.clone(), factor);
         // Both ends come from the same luck, or knowing the outcome would change it.
@@ -298,6 +317,7 @@ impl Inner {
             if_failed,
             factor,
             random: fresh,
+            refused,
         };
         let server = Rc::clone(this);
         this.world.after(usual / 2, move || {
@@ -307,7 +327,10 @@ impl Inner {
 
     /// The server's side: applies the request, and replies if anybody still waits.
     fn serve(this: &Rc<Self>, request: &Request, mut drawn: Drawn, mailbox: Rc<RefCell<Mailbox>>) {
-        let (result, size) = this.apply(request);
+        let (result, size) = match drawn.refused {
+            true => this.refuse(request),
+            false => this.apply(request),
+        };
         if Rc::strong_count(&mailbox) == 1 {
             return;
         }
@@ -326,6 +349,14 @@ impl Inner {
                 waker.wake();
             }
         });
+    }
+
+    /// Counts a request that an injected fault refuses.
+    fn refuse(&self, request: &Request) -> (Result<Response, StoreError>, Nanos) {
+        let mut counters = self.counters.borrow_mut();
+        counters.calls[operation(request)] += 1;
+        counters.work.store_throttled += 1;
+        (Err(StoreError::Throttled), 0)
     }
 
     /// Applies a request and counts it. Answers also what its size adds to the latency.
@@ -358,6 +389,23 @@ impl Inner {
         work.store_condition_failures += u64::from(failed);
         let size = size_latency(&self.size, request, &consumed);
         (result, size)
+    }
+}
+
+/// A request in a few words, for whoever traces it.
+fn told(request: &Request) -> String {
+    let name = request.name();
+    match request {
+        Request::Get { table, .. }
+        | Request::Put { table, .. }
+        | Request::Update { table, .. }
+        | Request::Delete { table, .. }
+        | Request::Query { table, .. }
+        | Request::Scan { table, .. } => format!("{name} {table}"),
+        Request::BatchGet { .. }
+        | Request::BatchWrite { .. }
+        | Request::TransactGet { .. }
+        | Request::TransactWrite { .. } => name.to_owned(),
     }
 }
 

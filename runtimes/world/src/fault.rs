@@ -4,6 +4,11 @@
 //! crash the execution *before* the effect is sent, while it is *in flight* (it is applied late,
 //! after the instance may have been executed again), after it was applied but with the *reply lost*,
 //! or right *after* the reply arrived. It may also start a duplicate of the instance at that point.
+//! Without a crash, it may delay an effect or its reply, and it may have store calls and invocations
+//! refused, as a service does that is asked too much.
+//!
+//! Faults come at random with a rate, at the n-th effect of a request ([`Injection`]), or at a named
+//! effect of a request ([`Aim`]), which is how an exhaustive search addresses them.
 
 use crate::{Nanos, Random, SECOND};
 use std::cell::RefCell;
@@ -41,6 +46,57 @@ pub enum Action {
     Duplicate,
 }
 
+/// What kind of fault took effect on a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultKind {
+    /// An execution died.
+    Crash,
+    /// An execution was started twice.
+    Duplicate,
+    /// A store call or an invocation was refused, without effect.
+    Throttle,
+    /// An effect or its reply came late.
+    Delay,
+}
+
+impl FaultKind {
+    /// All kinds, in the order in which tables show them.
+    pub const ALL: [FaultKind; 4] = [
+        FaultKind::Crash,
+        FaultKind::Duplicate,
+        FaultKind::Throttle,
+        FaultKind::Delay,
+    ];
+
+    /// The kind as tables and files call several of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::Crash => "crashes",
+            FaultKind::Duplicate => "duplicates",
+            FaultKind::Throttle => "throttles",
+            FaultKind::Delay => "delays",
+        }
+    }
+}
+
+/// How many faults of each kind took effect, in the order of [`FaultKind::ALL`].
+pub type FaultCounts = [u16; FaultKind::ALL.len()];
+
+/// A fault at a named effect of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// The crash point's name.
+    pub point: String,
+    /// Which effect of that name, counted from 0 over all executions of the request.
+    pub occurrence: u32,
+    /// What happens there.
+    pub action: Action,
+    /// For [`CrashKind::InFlight`]: how much later the effect is applied.
+    pub late: Nanos,
+    /// Whether it strikes once more, at the same effect of the repeated execution.
+    pub again: bool,
+}
+
 /// One planned fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Injection {
@@ -59,6 +115,12 @@ pub struct Faults {
     pub crash_rate: f64,
     /// Share of requests into which a duplicate is injected.
     pub duplicate_rate: f64,
+    /// Share of the store calls and of the invocations of requests that are refused.
+    pub throttle_rate: f64,
+    /// Share of the effects of requests that are applied late, or whose reply comes late.
+    pub delay_rate: f64,
+    /// Faults at named effects of single requests, and of [`crate::Trace::BACKGROUND`].
+    pub aimed: Vec<(u64, Aim)>,
     /// Faults of single requests, besides the random ones. The request
     /// [`crate::Trace::BACKGROUND`] stands for all that no request caused: its effects are counted
     /// over the whole world.
@@ -95,6 +157,23 @@ impl FaultPlan {
             .filter(|(id, _)| *id == request)
             .map(|(_, injection)| *injection)
             .collect()
+    }
+
+    /// The faults that are aimed at one request.
+    pub(crate) fn aimed(&self, request: u64) -> Vec<Aim> {
+        let aimed = self.faults.aimed.iter();
+        aimed
+            .filter(|(id, _)| *id == request)
+            .map(|(_, aim)| aim.clone())
+            .collect()
+    }
+
+    pub(crate) fn throttle_rate(&self) -> f64 {
+        self.faults.throttle_rate
+    }
+
+    pub(crate) fn delay_rate(&self) -> f64 {
+        self.faults.delay_rate
     }
 
     /// Draws the faults of one request.
@@ -151,6 +230,9 @@ impl FaultPlan {
         self.struck.borrow().clone()
     }
 }
+
+/// An effect or a reply that is delayed without a crash comes at most this late.
+pub const LONGEST_DELAY: Nanos = 5 * SECOND;
 
 /// No effect is applied later than this after its execution crashed, at random faults. A protocol
 /// that assumes a bound on the life of a message must assume more.

@@ -19,14 +19,17 @@ mod life;
 pub mod link;
 mod real;
 mod scope;
+mod search;
 mod sleep;
 mod task;
 mod timers;
+pub mod trace;
 mod world;
 
 pub use executor::{Blocked, Deadlock};
 pub use life::{Life, Order};
 pub use scope::{RequestState, Scope, Trace};
+pub use search::Struck;
 pub use task::{Elapsed, JoinHandle};
 pub use triptych_model::{Random, mix, mix_str};
 pub use world::{Options, World};

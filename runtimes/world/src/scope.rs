@@ -4,9 +4,11 @@
 //! (seed, request, operation), carries the request's shared slowness factor, counts the request's
 //! effects so that the fault plan can name the n-th, and knows how to crash the execution.
 
-use crate::fault::Injection;
+use crate::fault::{FaultCounts, FaultKind, Injection};
+use crate::search::{Search, Struck};
 use crate::{Life, Nanos, mix};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// What of a scope crosses a process boundary, in an envelope.
@@ -33,7 +35,9 @@ pub struct RequestState {
     pub factor: f64,
     pub(crate) effects: Cell<u32>,
     pub(crate) planned: RefCell<Vec<Injection>>,
-    pub(crate) fired: Cell<u16>,
+    fired: Cell<FaultCounts>,
+    /// What an exhaustive search counts and does; nothing in other worlds.
+    pub(crate) search: Option<RefCell<Search>>,
     live: Cell<u32>,
     settled: Cell<Nanos>,
     entry: Cell<Nanos>,
@@ -47,7 +51,8 @@ impl RequestState {
             factor,
             effects: Cell::new(0),
             planned: RefCell::new(planned),
-            fired: Cell::new(0),
+            fired: Cell::default(),
+            search: None,
             live: Cell::new(0),
             settled: Cell::new(0),
             entry: Cell::new(0),
@@ -89,7 +94,33 @@ impl RequestState {
 
     /// Injected faults that took effect.
     pub fn fired(&self) -> u16 {
+        let counts = self.fired.get().into_iter();
+        counts.fold(0, u16::saturating_add)
+    }
+
+    /// Injected faults that took effect, by kind.
+    pub fn fired_by_kind(&self) -> FaultCounts {
         self.fired.get()
+    }
+
+    /// Notes a fault that took effect.
+    pub(crate) fn strike(&self, kind: FaultKind) {
+        let mut counts = self.fired.get();
+        let count = &mut counts[kind as usize];
+        *count = count.saturating_add(1);
+        self.fired.set(counts);
+    }
+
+    /// In a world that searches crash points: the effects attempted so far, by their names.
+    pub fn points(&self) -> BTreeMap<&'static str, u32> {
+        let search = self.search.as_ref();
+        search.map_or_else(BTreeMap::new, |search| search.borrow().points().clone())
+    }
+
+    /// In a world that searches crash points: the aimed faults that struck, in their order.
+    pub fn struck(&self) -> Vec<Struck> {
+        let search = self.search.as_ref();
+        search.map_or_else(Vec::new, |search| search.borrow().struck().to_vec())
     }
 
     /// Effects attempted so far.
@@ -102,7 +133,12 @@ struct Inner {
     request: Rc<RequestState>,
     path: u64,
     operations: Cell<u64>,
+    effects: Cell<u64>,
     life: Life,
+    /// Which instance this executes: set only in worlds that want to know.
+    label: RefCell<String>,
+    /// Effects of this execution by name, in worlds that search crash points.
+    points: RefCell<BTreeMap<&'static str, u32>>,
 }
 
 /// See the module documentation. Cheap to clone.
@@ -116,7 +152,10 @@ impl Scope {
             request,
             path,
             operations: Cell::new(0),
+            effects: Cell::new(0),
             life,
+            label: RefCell::default(),
+            points: RefCell::default(),
         }))
     }
 
@@ -141,6 +180,35 @@ impl Scope {
         let n = self.0.operations.get();
         self.0.operations.set(n + 1);
         mix(mix(self.0.request.id, self.0.path), n)
+    }
+
+    /// Which of its execution's effects comes next, counted apart from the operations so that
+    /// nobody's draws shift.
+    pub(crate) fn next_effect(&self) -> u64 {
+        let n = self.0.effects.get();
+        self.0.effects.set(n + 1);
+        mix(mix(self.0.request.id, self.0.path), n)
+    }
+
+    /// The hash of the path of calls from the request to this execution.
+    pub fn path(&self) -> u64 {
+        self.0.path
+    }
+
+    pub(crate) fn set_label(&self, label: String) {
+        *self.0.label.borrow_mut() = label;
+    }
+
+    pub(crate) fn label(&self) -> String {
+        self.0.label.borrow().clone()
+    }
+
+    /// The how-many-th effect of this name of this execution comes now.
+    pub(crate) fn next_at(&self, point: &'static str) -> u32 {
+        let mut points = self.0.points.borrow_mut();
+        let count = points.entry(point).or_default();
+        *count += 1;
+        *count - 1
     }
 
     /// What a callee's envelope carries: the request, and a path that is this execution's next.

@@ -4,8 +4,10 @@ use crate::executor::{Deadlock, Executor};
 use crate::fault::{FaultPlan, Faults};
 use crate::real::Clock;
 use crate::scope::RequestState;
+use crate::search::Search;
 use crate::sleep::{Alarm, Sleep};
 use crate::task::{Abort, Elapsed, JoinHandle, JoinState, timeout};
+use crate::trace::Tracer;
 use crate::{Life, Nanos, Random, Scope, Trace, mix, mix_str};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,6 +26,10 @@ pub struct Options {
     /// Spread of the slowness that all operations of one request share (sigma of a log-normal
     /// with median 1); the profiles' `request_sigma`.
     pub request_sigma: f64,
+    /// Counts the effects of every request by their names, for a search of crash points.
+    pub census: bool,
+    /// The request to record step by step.
+    pub trace: Option<u64>,
 }
 
 enum Backend {
@@ -35,6 +41,8 @@ struct Inner {
     seed: u64,
     backend: Backend,
     faults: FaultPlan,
+    census: bool,
+    tracer: Option<Tracer>,
     request_sigma: f64,
     requests: RefCell<BTreeMap<u64, Rc<RequestState>>>,
     background: Rc<RequestState>,
@@ -121,11 +129,17 @@ impl World {
         let faults = FaultPlan::new(options.faults);
         // No rate applies to work that no request caused, but exact faults do.
         let planned = faults.exact(Trace::BACKGROUND);
-        let background = RequestState::new(Trace::BACKGROUND, u16::MAX, 1.0, planned);
+        let mut background = RequestState::new(Trace::BACKGROUND, u16::MAX, 1.0, planned);
+        let aims = faults.aimed(Trace::BACKGROUND);
+        if options.census || !aims.is_empty() {
+            background.search = Some(RefCell::new(Search::new(aims)));
+        }
         World(Rc::new(Inner {
             seed,
             backend,
             faults,
+            census: options.census,
+            tracer: options.trace.map(Tracer::new),
             request_sigma: options.request_sigma,
             requests: RefCell::default(),
             background: Rc::new(background),
@@ -257,6 +271,10 @@ impl World {
         &self.0.faults
     }
 
+    pub(crate) fn recorder(&self) -> Option<&Tracer> {
+        self.0.tracer.as_ref()
+    }
+
     /// Notes what the running task waits for: a deadlock names it.
     pub fn waits_for(&self, what: &'static str) {
         if let Backend::Virtual(executor) = &self.0.backend {
@@ -292,7 +310,12 @@ impl World {
         let mut random = self.keyed(mix_str(id, "request"));
         let factor = libm::exp(self.0.request_sigma * random.normal());
         let planned = self.0.faults.plan(id, kind, &mut random);
-        let state = Rc::new(RequestState::new(id, kind, factor, planned));
+        let mut state = RequestState::new(id, kind, factor, planned);
+        let aims = self.0.faults.aimed(id);
+        if self.0.census || !aims.is_empty() {
+            state.search = Some(RefCell::new(Search::new(aims)));
+        }
+        let state = Rc::new(state);
         self.0.requests.borrow_mut().insert(id, Rc::clone(&state));
         state
     }
