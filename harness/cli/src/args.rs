@@ -3,7 +3,7 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
-use triptych_load::campaign::known;
+use triptych_load::campaign::{FaultRates, known};
 
 /// A benchmark suite for stateful serverless runtimes. A number without a verdict is not a result.
 #[derive(Debug, Parser)]
@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Selftest(SelftestArgs),
     /// Try many seeds with crashes, and judge them as one batch.
     Check(CheckArgs),
+    /// Crash every request at every effect, and judge what is left.
+    Explore(ExploreArgs),
+    /// Run a bundle's run again, with one request traced step by step.
+    Replay(ReplayArgs),
     /// Hold a runtime to what it declares: every crash point, random programs, transactions.
     Conform(ConformArgs),
     /// Search the highest rate that keeps a latency bound.
@@ -82,32 +86,123 @@ pub(crate) struct SelftestArgs {
     pub(crate) jobs: Option<u16>,
 }
 
-/// Arguments of `check`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  \
-    triptych check --runtime beldi --profile full-movie --seeds 1000 --crash-rate 0.05")]
-pub(crate) struct CheckArgs {
-    /// The runtime.
-    #[arg(long)]
-    pub(crate) runtime: String,
-    /// The profile.
-    #[arg(long, default_value = "full-movie")]
-    pub(crate) profile: String,
-    /// How many seeds.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) seeds: u64,
-    /// The first seed.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) first_seed: u64,
+/// The random faults of `check` and of a run without a bundle.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct RateArgs {
     /// The share of requests in which an execution crashes.
     #[arg(long, default_value_t = 0.05, value_parser = share)]
     pub(crate) crash_rate: f64,
     /// The share of requests in which an execution is started twice.
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub(crate) duplicate_rate: f64,
+    /// The share of store calls and of invocations that are refused.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub(crate) throttle_rate: f64,
+    /// The share of effects that come late, or whose reply does.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub(crate) delay_rate: f64,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych check --runtime beldi --profile full-movie --seeds 1000 --crash-rate 0.05\n  \
+    triptych check --runtime beldi --profile all --seeds 2000 --throttle-rate 0.01")]
+pub(crate) struct CheckArgs {
+    /// The runtime.
+    #[arg(long)]
+    pub(crate) runtime: String,
+    /// The profile; may be repeated, and seeds are dealt out to them in turn. `all` stands for every
+    /// full and contended one.
+    #[arg(long, default_value = "full-movie")]
+    pub(crate) profile: Vec<String>,
+    /// How many seeds.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) first_seed: u64,
+    #[command(flatten)]
+    pub(crate) rates: RateArgs,
     /// Seeds at a time [default: the number of cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
+    /// Write coverage, rules and verdicts here too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Arguments of `explore`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych explore --app movie --runtime beldi\n  \
+    triptych explore --app movie --runtime beldi --kind compose --twice --duplicate\n  \
+    triptych explore --app movie --runtime baseline --kind compose --case 'before@baseline.invoke#2'")]
+pub(crate) struct ExploreArgs {
+    /// The app.
+    #[arg(long)]
+    pub(crate) app: String,
+    /// The runtime.
+    #[arg(long)]
+    pub(crate) runtime: String,
+    /// The kind of request; may be repeated. `all` stands for every kind, and for the collectors.
+    #[arg(long, default_value = "all")]
+    pub(crate) kind: Vec<String>,
+    /// The profile [default: the app's first full or contended one].
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// Also crash at the same point again, when the execution is repeated.
+    #[arg(long)]
+    pub(crate) twice: bool,
+    /// Also start a duplicate at each point while the first execution goes on.
+    #[arg(long)]
+    pub(crate) duplicate: bool,
+    /// Also crash at every pair of points, of requests that have few.
+    #[arg(long)]
+    pub(crate) pairs: bool,
+    /// Send the same request once more at the same time as each one that is crashed.
+    #[arg(long)]
+    pub(crate) contend: bool,
+    /// The seed of requests and latencies.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// These faults alone, as a finding gives them, of one kind of request.
+    #[arg(long, value_name = "FAULTS")]
+    pub(crate) case: Option<String>,
+    /// With a case: write the traced request for Perfetto or chrome://tracing.
+    #[arg(long, value_name = "FILE", requires = "case")]
+    pub(crate) perfetto: Option<PathBuf>,
+    /// Worlds at a time [default: the number of cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych replay out/runs/RUN --request 17 --perfetto trace.json\n  \
+    triptych replay --runtime beldi --profile full-movie --seed 9 --request 17")]
+pub(crate) struct ReplayArgs {
+    /// The folder of a run's bundle; without one, a run of `check`.
+    #[arg(required_unless_present = "runtime", conflicts_with_all = ["runtime", "profile", "seed"])]
+    pub(crate) bundle: Option<PathBuf>,
+    /// The request: its position in the schedule.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request: u64,
+    /// The runtime.
+    #[arg(long)]
+    pub(crate) runtime: Option<String>,
+    /// The profile.
+    #[arg(long, default_value = "full-movie")]
+    pub(crate) profile: String,
+    /// The seed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) rates: RateArgs,
+    /// Write the trace for Perfetto or chrome://tracing.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) perfetto: Option<PathBuf>,
 }
 
 /// Arguments of `conform`.
@@ -190,6 +285,31 @@ pub(crate) struct ListArgs {
     /// Which names.
     #[arg(value_parser = PossibleValuesParser::new(known::KINDS))]
     pub(crate) kind: String,
+}
+
+impl RateArgs {
+    /// As campaigns have them.
+    pub(crate) fn rates(&self) -> FaultRates {
+        let RateArgs {
+            crash_rate,
+            duplicate_rate,
+            throttle_rate,
+            delay_rate,
+        } = *self;
+        FaultRates {
+            crash_rate,
+            duplicate_rate,
+            throttle_rate,
+            delay_rate,
+        }
+    }
+
+    /// As arguments of a command.
+    pub(crate) fn told(&self) -> String {
+        let rates = self.rates().named();
+        let told = rates.map(|(key, rate)| format!("--{} {rate}", key.replace('_', "-")));
+        told.join(" ")
+    }
 }
 
 /// Threads to use.

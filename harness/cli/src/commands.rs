@@ -2,8 +2,10 @@
 
 pub(crate) mod check;
 pub(crate) mod conform;
+pub(crate) mod explore;
 pub(crate) mod history;
 pub(crate) mod list;
+pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod saturate;
@@ -56,6 +58,16 @@ impl Folder {
             Folder::Bundle(bundle) => Loaded::bundle(bundle)?,
         })
     }
+}
+
+/// Writes a file that the user asked for.
+fn write_file(file: &Path, text: &str) -> Result<(), CliError> {
+    std::fs::write(file, text).map_err(|source| CliError::Unwritable {
+        dir: file.to_path_buf(),
+        source,
+    })?;
+    eprintln!("{} written", file.display());
+    Ok(())
 }
 
 /// The exit status that a verdict on the promises comes to.

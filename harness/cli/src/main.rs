@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Selftest(args) => commands::selftest::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Explore(args) => commands::explore::run(&args),
+        Command::Replay(args) => commands::replay::run(&args),
         Command::Conform(args) => commands::conform::run(&args),
         Command::Saturate(args) => commands::saturate::run(&args),
         Command::Verify(args) => commands::verify::run(&args),

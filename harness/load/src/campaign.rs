@@ -24,7 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_workloads::{Profile, SettingError};
-use triptych_world::fault::LATEST;
+use triptych_world::fault::{LATEST, LONGEST_DELAY};
 use triptych_world::{MS, SECOND};
 
 /// The campaign that runs if no file is named.
@@ -270,13 +270,17 @@ impl Campaign {
             );
             blame(&["timing", "t"], what);
         }
-        let faults = self.faults.crash_rate > 0.0;
-        let late = timeout.0.saturating_add(queue_age.0).saturating_add(LATEST);
-        if faults && gc_period != GcPeriod::Off && t.0 <= late {
+        let latest = match (self.faults.crash_rate > 0.0, self.faults.delay_rate > 0.0) {
+            (true, _) => LATEST,
+            (false, true) => LONGEST_DELAY,
+            (false, false) => 0,
+        };
+        let late = timeout.0.saturating_add(queue_age.0).saturating_add(latest);
+        if latest > 0 && gc_period != GcPeriod::Off && t.0 <= late {
             let what = format!(
                 "with faults and a garbage collector T must be more than {}: timeout, queue age, and {} that a message may be late",
                 Span(late),
-                Span(LATEST)
+                Span(latest)
             );
             blame(&["timing", "t"], what);
         }

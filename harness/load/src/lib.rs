@@ -9,12 +9,16 @@
 pub mod campaign;
 pub mod drive;
 pub mod execute;
+pub mod explore;
 mod free;
+pub mod perfetto;
 pub mod pool;
 pub mod record;
+pub mod replay;
 pub mod run;
 pub mod saturate;
 pub mod schedule;
 pub mod seeds;
 pub mod selftest;
 pub mod table;
+pub mod timeline;

@@ -9,6 +9,7 @@
 mod clients;
 mod gauges;
 mod report;
+mod script;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -33,11 +34,12 @@ use triptych_store::{SimStore, StoreConfig};
 use triptych_workloads::{Generator, Profile};
 use triptych_world::fault::Faults;
 use triptych_world::latency::{self, ProfileError};
-use triptych_world::{Deadlock, Nanos, Options, SECOND, World};
+use triptych_world::{Deadlock, Nanos, Options, SECOND, Trace, World};
 
 use clients::Clients;
 use gauges::Gauges;
 pub use report::{judge, rejudge};
+pub use script::{Census, Script, Seen};
 use system::{System, difference};
 
 /// Why a run has no result. None of these is a finding about the runtime under test.
@@ -98,6 +100,8 @@ pub struct RunOutput {
     pub verdict: Verdict,
     /// Where and when it ran.
     pub environment: Environment,
+    /// What no bundle keeps.
+    pub seen: Seen,
 }
 
 impl RunOutput {
@@ -112,6 +116,7 @@ impl RunOutput {
             history,
             verdict,
             environment,
+            ..
         } = self;
         RunData {
             manifest,
@@ -167,6 +172,7 @@ struct Plan {
     store: StoreConfig,
     deploy: fn(Site) -> Rc<dyn Deployment>,
     schedule: Schedule,
+    script: Script,
     /// How often to note what the runtime keeps, if at all.
     gauge_period: Option<Nanos>,
     watch: Watch,
@@ -182,6 +188,7 @@ struct Done {
     state: State,
     gauges: Vec<Gauge>,
     history: Option<History>,
+    seen: Seen,
     digest: u64,
 }
 
@@ -236,17 +243,33 @@ pub fn run_subject(
     watch: &Watch,
     subject: Subject,
 ) -> Result<RunOutput, RunError> {
+    run_scripted(campaign, cell, command, watch, subject, &Script::default())
+}
+
+/// Runs one cell of a campaign with requests, faults or records of one's own.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_scripted(
+    campaign: &Campaign,
+    cell: &Cell,
+    command: &str,
+    watch: &Watch,
+    subject: Subject,
+    script: &Script,
+) -> Result<RunOutput, RunError> {
     let begun = std::time::Instant::now();
     let mut environment = Environment::observe();
-    let plan = plan(campaign, cell, watch, subject)?;
+    let plan = plan(campaign, cell, watch, subject, script)?;
     let options = Options {
         shuffle: campaign.platform.shuffle,
         faults: Faults {
-            crash_rate: campaign.faults.crash_rate,
-            duplicate_rate: campaign.faults.duplicate_rate,
-            ..Faults::default()
+            aimed: script.aimed.clone(),
+            ..campaign.faults.faults()
         },
         request_sigma: plan.latency.request_sigma,
+        census: script.census,
+        trace: script.trace,
     };
     let (app, profile, pool) = (plan.app.clone(), plan.profile.clone(), plan.pool.clone());
     let kinds = plan.generator.kinds();
@@ -272,6 +295,7 @@ pub fn run_subject(
         state,
         gauges,
         history,
+        seen,
         ..
     } = done;
     Ok(RunOutput {
@@ -283,6 +307,7 @@ pub fn run_subject(
         history,
         verdict,
         environment,
+        seen,
     })
 }
 
@@ -291,6 +316,7 @@ fn plan(
     cell: &Cell,
     watch: &Watch,
     subject: Subject,
+    script: &Script,
 ) -> Result<Plan, RunError> {
     let config = |error: String| RunError::Config(error);
     let profile = campaign.profile(&cell.profile).map_err(config)?;
@@ -346,6 +372,7 @@ fn plan(
         store,
         deploy: subject.deploy,
         schedule,
+        script: script.clone(),
         gauge_period,
         watch: watch.clone(),
     })
@@ -395,15 +422,22 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         )));
     }
     let before = system.work();
+    let background = system.world.request(Trace::BACKGROUND).points();
 
+    let script = plan.script;
     let clients = Rc::new(Clients::new(
         Rc::clone(&system),
         plan.generator,
+        script.requests.clone(),
         recorder.clone(),
     ));
     let ops = Rc::new(RefCell::new(Vec::new()));
     let (sink, watch, span) = (Rc::clone(&ops), system.watch.clone(), plan.schedule.span);
-    let times = plan.schedule.times().take_while({
+    let times: Box<dyn Iterator<Item = Nanos>> = match script.requests {
+        Some(requests) => Box::new((0..requests.len()).map(move |n| requests[n].0)),
+        None => Box::new(plan.schedule.times()),
+    };
+    let times = times.take_while({
         let watch = watch.clone();
         move |at| {
             watch.progress.set(LOADED, DRIVEN, *at, span);
@@ -424,6 +458,9 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
     let gauges = gauges.take(&system, driven.origin).await?;
     let stuck = system.quiet(&clients.requests, drain).await?;
     let work = difference(system.work(), &before);
+    if script.linger > 0 {
+        system.world.sleep(script.linger).await;
+    }
     system.pool.stop_timers();
 
     let dump = system.deployment.dump();
@@ -444,6 +481,8 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
             op.settled_ns = request.settled().saturating_sub(driven.origin);
         }
     }
+    let requests = clients.requests.borrow();
+    let seen = Seen::new(&system.world, &requests, background, driven.origin);
     let digest = clients.digest.get();
     Ok(Done {
         driven,
@@ -452,6 +491,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         state,
         gauges,
         history,
+        seen,
         digest,
     })
 }

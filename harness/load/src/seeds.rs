@@ -4,29 +4,44 @@
 //! requests, the latencies and the crashes. Rare orders of events are met by trying many of them;
 //! every seed that violates something can be run again alone.
 
-use crate::campaign::{Campaign, Cell};
+use crate::campaign::{Campaign, Cell, FaultRates};
 use crate::pool::{self, Cancel};
 use crate::run::{self, RunError, Watch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use triptych_model::{Guarantee, Verdict, Work};
+use triptych_model::{Coverage, Guarantee, Verdict, Work};
 use triptych_oracle::Floors;
+pub use triptych_world::fault::FaultKind;
 
 /// What to check, with which seeds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The runtime.
     pub runtime: String,
-    /// The profile.
-    pub profile: String,
+    /// The profiles: seeds are dealt out to them in turn.
+    pub profiles: Vec<String>,
     /// The first seed.
     pub first: u64,
     /// How many seeds.
     pub count: u64,
-    /// The share of requests in which an execution crashes.
-    pub crash_rate: f64,
-    /// The share of requests in which an execution is started twice.
-    pub duplicate_rate: f64,
+    /// The faults.
+    pub rates: FaultRates,
+}
+
+/// The profiles that `all` stands for: full or contended work, whose effects the oracle can judge.
+pub fn all_profiles() -> Vec<String> {
+    let judged = |name: &String| name.starts_with("full-") || name.starts_with("hot-");
+    let names = triptych_workloads::profiles().into_iter().map(|p| p.name);
+    names.filter(judged).collect()
+}
+
+/// A run of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tried {
+    /// Its profile.
+    pub profile: String,
+    /// Its seed.
+    pub seed: u64,
 }
 
 /// How a rule fared in a batch.
@@ -40,10 +55,27 @@ pub struct RuleFinding {
     pub examined: u64,
     /// Violations, over all seeds.
     pub violations: u64,
-    /// The seeds in which it was violated, in order.
-    pub seeds: Vec<u64>,
+    /// The runs in which it was violated, in the order of the batch.
+    pub violated_in: Vec<Tried>,
     /// What the first of them shows.
     pub witness: String,
+}
+
+/// What the runs of one app came to.
+#[derive(Debug)]
+pub struct AppReport {
+    /// The app.
+    pub app: String,
+    /// Seeds that ran to their end.
+    pub done: u64,
+    /// Requests of all of them.
+    pub requests: u64,
+    /// Requests that met a fault of each kind, in the order of [`FaultKind::ALL`].
+    pub met: [u64; FaultKind::ALL.len()],
+    /// What was seen.
+    pub coverage: Coverage,
+    /// The verdict on these runs together.
+    pub verdict: Verdict,
 }
 
 /// What a batch came to.
@@ -57,46 +89,73 @@ pub struct BatchReport {
     pub faulted: u64,
     /// Executions that crashed.
     pub crashes: u64,
-    /// The verdict on the batch.
-    pub verdict: Verdict,
+    /// Each app.
+    pub apps: Vec<AppReport>,
     /// Every rule.
     pub rules: Vec<RuleFinding>,
     /// Seeds without a result, and why.
-    pub failed: Vec<(u64, RunError)>,
+    pub failed: Vec<(Tried, RunError)>,
+}
+
+/// The campaign that short runs of a profile are cells of: a few seconds of load on a small data
+/// set, so that requests meet on the same keys. Other settings of the profile come on top.
+///
+/// # Errors
+/// What is wrong with the names, in words.
+pub fn small_campaign(
+    runtime: &str,
+    profile: &str,
+    rates: &FaultRates,
+    shuffle: bool,
+    settings: &[(&str, String)],
+) -> Result<Campaign, String> {
+    let found = triptych_workloads::find(profile);
+    let mut small = found.map(|found| found.small()).unwrap_or_default();
+    let own = settings.iter();
+    small.extend(own.map(|(key, value)| ((*key).to_owned(), value.clone())));
+    let settings: String = small
+        .into_iter()
+        .map(|(key, value)| format!("{key} = {value:?}\n"))
+        .collect();
+    let faults: String = rates
+        .named()
+        .into_iter()
+        .map(|(key, value)| format!("{key} = {value:?}\n"))
+        .collect();
+    let text = format!(
+        "name = \"check\"\nruntimes = [{runtime:?}]\nprofiles = [{profile:?}]\nrates = [40]\n\
+         duration = \"3s\"\nwarmup = \"0s\"\n[platform]\nshuffle = {shuffle}\n\
+         [faults]\n{faults}[settings]\n{settings}"
+    );
+    Campaign::parse("check", &text).map_err(|mistakes| {
+        let told = mistakes.mistakes.iter().map(|mistake| {
+            let help = mistake.help.join("; ");
+            format!("{}; {help}", mistake.what)
+        });
+        told.collect::<Vec<_>>().join("\n")
+    })
 }
 
 impl Batch {
-    /// The campaign that each seed is a cell of: a few seconds of load on a small data set, so that
-    /// requests meet on the same keys.
+    fn campaigns(&self) -> Result<Vec<Campaign>, String> {
+        if self.profiles.is_empty() {
+            return Err("no profile is named".to_owned());
+        }
+        let profiles = self.profiles.iter();
+        profiles
+            .map(|profile| small_campaign(&self.runtime, profile, &self.rates, true, &[]))
+            .collect()
+    }
+
+    /// The run of one profile with one seed.
     ///
     /// # Errors
     /// What is wrong with the names, in words.
-    pub fn campaign(&self) -> Result<Campaign, String> {
-        let Batch {
-            runtime,
-            profile,
-            crash_rate,
-            duplicate_rate,
-            ..
-        } = self;
-        let small = triptych_workloads::find(profile).map(|profile| profile.small());
-        let small = small.unwrap_or_default().into_iter();
-        let settings: String = small
-            .map(|(key, value)| format!("{key} = {value:?}\n"))
-            .collect();
-        let text = format!(
-            "name = \"check\"\nruntimes = [{runtime:?}]\nprofiles = [{profile:?}]\nrates = [40]\n\
-             duration = \"3s\"\nwarmup = \"0s\"\n[platform]\nshuffle = true\n\
-             [faults]\ncrash_rate = {crash_rate:?}\nduplicate_rate = {duplicate_rate:?}\n\
-             [settings]\n{settings}"
-        );
-        Campaign::parse("check", &text).map_err(|mistakes| {
-            let told = mistakes.mistakes.iter().map(|mistake| {
-                let help = mistake.help.join("; ");
-                format!("{}; {help}", mistake.what)
-            });
-            told.collect::<Vec<_>>().join("\n")
-        })
+    pub fn cell(&self, tried: &Tried) -> Result<(Campaign, Cell), String> {
+        let Tried { profile, seed } = tried;
+        let campaign = small_campaign(&self.runtime, profile, &self.rates, true, &[])?;
+        let cell = Cell::new(profile, &self.runtime, campaign.rates[0], 0, *seed);
+        Ok((campaign, cell))
     }
 
     /// Runs all seeds on up to `threads` threads; `told` hears how many are done.
@@ -109,11 +168,14 @@ impl Batch {
         cancel: &Arc<Cancel>,
         mut told: impl FnMut(u64),
     ) -> Result<BatchReport, String> {
-        let campaign = self.campaign()?;
-        let rate = campaign.rates[0];
-        let cells: Vec<Cell> = (0..self.count)
-            .map(|n| self.first.wrapping_add(n))
-            .map(|seed| Cell::new(&self.profile, &self.runtime, rate, 0, seed))
+        let campaigns = self.campaigns()?;
+        let cells: Vec<(&Campaign, Cell)> = (0..self.count)
+            .map(|n| {
+                let at = (n % campaigns.len() as u64) as usize;
+                let (campaign, profile) = (&campaigns[at], &self.profiles[at]);
+                let (rate, seed) = (campaign.rates[0], self.first.wrapping_add(n));
+                (campaign, Cell::new(profile, &self.runtime, rate, 0, seed))
+            })
             .collect();
         let watch = Watch {
             cancel: Arc::clone(cancel),
@@ -124,51 +186,59 @@ impl Batch {
             threads,
             &cells,
             cancel,
-            |_, cell| {
-                let output = run::run(&campaign, cell, "", &watch)?;
-                let faulted = output.ops.iter().filter(|op| op.faults > 0).count() as u64;
-                Ok((
-                    output.verdict,
-                    output.work,
-                    output.ops.len() as u64,
-                    faulted,
-                ))
+            |_, (campaign, cell)| {
+                let output = run::run(campaign, cell, "", &watch)?;
+                Ok(Ran {
+                    faulted: output.ops.iter().filter(|op| op.faults > 0).count() as u64,
+                    requests: output.ops.len() as u64,
+                    met: output.seen.met(),
+                    app: output.manifest.app,
+                    verdict: output.verdict,
+                    work: output.work,
+                })
             },
             |_, _| {
                 done += 1;
                 told(done);
             },
         );
-        let faults = self.crash_rate > 0.0 || self.duplicate_rate > 0.0;
-        let seeds = cells.iter().map(|cell| cell.seed);
-        Ok(merge(seeds.zip(results), &Floors::new(faults)))
+        let tried = cells.iter().map(|(_, cell)| Tried {
+            profile: cell.profile.clone(),
+            seed: cell.seed,
+        });
+        Ok(merge(tried.zip(results), &Floors::new(self.rates.any())))
     }
 }
 
-type SeedResult = Option<Result<Result<(Verdict, Work, u64, u64), RunError>, String>>;
+struct Ran {
+    app: String,
+    verdict: Verdict,
+    work: Work,
+    requests: u64,
+    faulted: u64,
+    met: [u64; FaultKind::ALL.len()],
+}
 
-fn merge(results: impl Iterator<Item = (u64, SeedResult)>, floors: &Floors) -> BatchReport {
-    let mut verdicts = Vec::new();
+type SeedResult = Option<Result<Result<Ran, RunError>, String>>;
+
+fn merge(results: impl Iterator<Item = (Tried, SeedResult)>, floors: &Floors) -> BatchReport {
     let mut failed = Vec::new();
-    let (mut requests, mut faulted, mut crashes) = (0, 0, 0);
+    let mut apps: BTreeMap<String, Vec<Ran>> = BTreeMap::new();
     let mut rules: BTreeMap<String, RuleFinding> = BTreeMap::new();
-    for (seed, result) in results {
-        let (verdict, work, ops, hit) = match result {
+    for (tried, result) in results {
+        let ran = match result {
             None | Some(Ok(Err(RunError::Cancelled))) => continue,
-            Some(Ok(Ok(done))) => done,
+            Some(Ok(Ok(ran))) => ran,
             Some(Ok(Err(error))) => {
-                failed.push((seed, error));
+                failed.push((tried, error));
                 continue;
             }
             Some(Err(panic)) => {
-                failed.push((seed, RunError::Panic(panic)));
+                failed.push((tried, RunError::Panic(panic)));
                 continue;
             }
         };
-        requests += ops;
-        faulted += hit;
-        crashes += work.crashes;
-        for report in &verdict.rules {
+        for report in &ran.verdict.rules {
             let finding = rules
                 .entry(report.rule.clone())
                 .or_insert_with(|| RuleFinding {
@@ -176,28 +246,55 @@ fn merge(results: impl Iterator<Item = (u64, SeedResult)>, floors: &Floors) -> B
                     guarantee: report.guarantee,
                     examined: 0,
                     violations: 0,
-                    seeds: Vec::new(),
+                    violated_in: Vec::new(),
                     witness: String::new(),
                 });
             finding.examined += report.examined;
             finding.violations += report.violations;
             if report.violations > 0 {
-                finding.seeds.push(seed);
+                finding.violated_in.push(tried.clone());
                 if let (true, Some(witness)) = (finding.witness.is_empty(), &report.witness) {
                     finding.witness = witness.told.clone();
                 }
             }
         }
-        verdicts.push(verdict);
+        apps.entry(ran.app.clone()).or_default().push(ran);
     }
+    let all = || apps.values().flatten();
     BatchReport {
-        done: verdicts.len() as u64,
-        requests,
-        faulted,
-        crashes,
-        verdict: triptych_oracle::merge(&verdicts, floors),
+        done: all().count() as u64,
+        requests: all().map(|ran| ran.requests).sum(),
+        faulted: all().map(|ran| ran.faulted).sum(),
+        crashes: all().map(|ran| ran.work.crashes).sum(),
         rules: rules.into_values().collect(),
         failed,
+        apps: apps
+            .into_iter()
+            .map(|(app, runs)| AppReport::new(app, runs, floors))
+            .collect(),
+    }
+}
+
+impl AppReport {
+    fn new(app: String, runs: Vec<Ran>, floors: &Floors) -> Self {
+        let mut coverage = Coverage::default();
+        let mut met = [0; FaultKind::ALL.len()];
+        for ran in &runs {
+            coverage.add(&ran.verdict.coverage);
+            for (sum, met) in met.iter_mut().zip(ran.met) {
+                *sum += met;
+            }
+        }
+        let (done, requests) = (runs.len() as u64, runs.iter().map(|ran| ran.requests).sum());
+        let verdicts: Vec<Verdict> = runs.into_iter().map(|ran| ran.verdict).collect();
+        AppReport {
+            app,
+            done,
+            requests,
+            met,
+            coverage,
+            verdict: triptych_oracle::merge(&verdicts, floors),
+        }
     }
 }
 
@@ -215,29 +312,60 @@ impl BatchReport {
             "first seeds",
         ];
         let rows = rules.into_iter().map(|rule| {
-            let first: Vec<String> = rule.seeds.iter().take(5).map(u64::to_string).collect();
+            let first = rule.violated_in.iter().take(5);
+            let first: Vec<String> = first.map(|tried| tried.seed.to_string()).collect();
             [
                 rule.rule.clone(),
                 rule.guarantee.name().to_owned(),
                 rule.examined.to_string(),
                 rule.violations.to_string(),
-                rule.seeds.len().to_string(),
+                rule.violated_in.len().to_string(),
                 first.join(" "),
             ]
         });
         crate::table::plain(std::iter::once(head.map(str::to_owned)).chain(rows))
     }
 
-    /// The seeds in which something was violated, in order.
-    pub fn violating(&self) -> Vec<u64> {
-        let mut seeds: Vec<u64> = self
-            .rules
-            .iter()
-            .flat_map(|rule| rule.seeds.iter().copied())
-            .collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        seeds
+    /// What was seen of each app, as a table.
+    pub fn coverage(&self) -> String {
+        let head = [
+            "app",
+            "seeds",
+            "requests",
+            "with effects",
+            "overlapping",
+            "conflicts",
+            "read pairs",
+        ];
+        let kinds = FaultKind::ALL.map(FaultKind::name);
+        let head: Vec<&str> = head.into_iter().chain(kinds).collect();
+        let head: [String; 11] = std::array::from_fn(|at| head[at].to_owned());
+        let rows = self.apps.iter().map(|app| {
+            let seen = &app.coverage;
+            let counts = [
+                app.done,
+                app.requests,
+                seen.ok_effects,
+                seen.overlapping,
+                seen.conflicts,
+                seen.session_pairs,
+            ];
+            let counts: Vec<u64> = counts.into_iter().chain(app.met).collect();
+            std::array::from_fn(|at| match at {
+                0 => app.app.clone(),
+                at => counts[at - 1].to_string(),
+            })
+        });
+        crate::table::plain(std::iter::once(head).chain(rows))
+    }
+
+    /// The runs in which something was violated, in order.
+    pub fn violating(&self) -> Vec<&Tried> {
+        let rules = self.rules.iter();
+        let mut tried: Vec<&Tried> = rules.flat_map(|rule| &rule.violated_in).collect();
+        tried.sort_by_key(|tried| (tried.seed, &tried.profile));
+        tried.dedup();
+        tried
     }
 }
 
@@ -246,45 +374,75 @@ mod tests {
     use super::*;
     use triptych_model::Status;
 
-    fn batch(runtime: &str, count: u64) -> Batch {
+    fn batch(runtime: &str, count: u64, rates: FaultRates) -> Batch {
         Batch {
             runtime: runtime.to_owned(),
-            profile: "full-movie".to_owned(),
+            profiles: vec!["full-movie".to_owned(), "full-movie-choreo".to_owned()],
             first: 1,
             count,
-            crash_rate: 0.05,
-            duplicate_rate: 0.0,
+            rates,
         }
+    }
+
+    fn run(runtime: &str, count: u64, rates: FaultRates) -> BatchReport {
+        let batch = batch(runtime, count, rates);
+        batch.run(pool::cores(), &Arc::default(), |_| {}).unwrap()
     }
 
     #[test]
     fn names_are_checked() {
-        let error = batch("bledi", 1).campaign().unwrap_err();
-        assert!(error.contains("did you mean `beldi`"), "{error}");
+        let told = |runtime| {
+            let batch = batch(runtime, 1, FaultRates::default());
+            batch.run(1, &Arc::default(), |_| {}).unwrap_err()
+        };
+        assert!(told("bledi").contains("did you mean `beldi`"));
     }
 
     #[test]
     fn beldi_keeps_its_promises_and_the_baseline_breaks_them() {
-        let run = |runtime| {
-            batch(runtime, 60)
-                .run(pool::cores(), &Arc::default(), |_| {})
-                .unwrap()
+        let crashes = FaultRates {
+            crash_rate: 0.05,
+            ..FaultRates::default()
         };
-        let beldi = run("beldi");
+        let beldi = run("beldi", 60, crashes);
         assert!(
             beldi.failed.is_empty() && beldi.done == 60,
             "{:?}",
             beldi.failed
         );
+        let [app] = &beldi.apps[..] else {
+            panic!("one app")
+        };
         assert_eq!(
-            beldi.verdict.of(Guarantee::Effects).unwrap().status,
+            app.verdict.of(Guarantee::Effects).unwrap().status,
             Status::Valid
         );
-        let baseline = run("baseline");
+        assert!(app.met[0] > 50 && app.met[1..] == [0; 3], "{:?}", app.met);
+        let baseline = run("baseline", 60, crashes);
+        let verdict = &baseline.apps[0].verdict;
         assert_eq!(
-            baseline.verdict.of(Guarantee::Effects).unwrap().status,
+            verdict.of(Guarantee::Effects).unwrap().status,
             Status::Invalid
         );
         assert!(!baseline.violating().is_empty() && baseline.table().contains("effects"));
+    }
+
+    #[test]
+    fn throttles_and_delays_break_nobody_s_promises() {
+        let rates = FaultRates {
+            throttle_rate: 0.05,
+            delay_rate: 0.05,
+            ..FaultRates::default()
+        };
+        for runtime in ["baseline", "beldi", "beldi-direct"] {
+            let report = run(runtime, 12, rates);
+            assert!(report.failed.is_empty(), "{runtime}: {:?}", report.failed);
+            let [crashes, duplicates, throttles, delays] = report.apps[0].met;
+            assert_eq!((crashes, duplicates), (0, 0), "{runtime}");
+            assert!(throttles > 100 && delays > 100, "{runtime}");
+            let promises = report.apps[0].verdict.guarantees.iter();
+            let broken = promises.filter(|one| one.promised && one.status == Status::Invalid);
+            assert_eq!(broken.count(), 0, "{runtime}: {}", report.table());
+        }
     }
 }

@@ -1,23 +1,24 @@
 //! `check`: many seeds, one verdict.
 
-use super::exit_of;
+use super::{exit_of, write_file};
 use crate::args::{CheckArgs, threads};
 use crate::exit::{CliError, Exit};
 use crate::interrupt;
 use crate::progress::Counter;
+use serde_json::{Value as Json, json};
 use std::time::Instant;
 use triptych_load::run::RunError;
-use triptych_load::seeds::{Batch, BatchReport};
+use triptych_load::seeds::{AppReport, Batch, BatchReport, Tried, all_profiles};
+use triptych_results::model::{Status, Verdict};
 
 /// Runs the seeds and prints what each rule found.
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, CliError> {
     let batch = Batch {
         runtime: args.runtime.clone(),
-        profile: args.profile.clone(),
+        profiles: profiles(&args.profile),
         first: args.first_seed,
         count: args.seeds,
-        crash_rate: args.crash_rate,
-        duplicate_rate: args.duplicate_rate,
+        rates: args.rates.rates(),
     };
     let cancel = interrupt::flag();
     let begun = Instant::now();
@@ -25,11 +26,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, CliError> {
     let report = batch.run(threads(args.jobs), &cancel, |done| counter.at(done));
     counter.end();
     let report = report.map_err(CliError::Input)?;
-    show(args, &report, begun.elapsed().as_secs_f64());
-    if let Some((seed, error)) = report.failed.first() {
+    show(args, &batch, &report, begun.elapsed().as_secs_f64());
+    if let Some(file) = &args.json {
+        let text = format!("{:#}\n", as_json(args, &batch, &report));
+        write_file(file, &text)?;
+    }
+    if let Some((tried, error)) = report.failed.first() {
         let error = error.clone();
         return Err(CliError::Run {
-            id: format!("seed {seed}"),
+            id: again(args, tried),
             error,
         });
     }
@@ -40,61 +45,149 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Exit, CliError> {
             error,
         });
     }
-    let promised = report.verdict.guarantees.iter().any(|entry| entry.promised);
     // Who promises nothing breaks nothing.
-    Ok(if promised {
-        exit_of(report.verdict.promises())
-    } else {
-        Exit::Kept
-    })
+    let promises = report.apps.iter().filter(|app| promises(&app.verdict));
+    let worst = promises.map(|app| app.verdict.promises()).max();
+    Ok(exit_of(worst.unwrap_or(Status::Valid)))
 }
 
-fn show(args: &CheckArgs, report: &BatchReport, seconds: f64) {
-    let CheckArgs {
-        runtime,
-        profile,
-        crash_rate,
-        duplicate_rate,
-        ..
-    } = args;
+fn promises(verdict: &Verdict) -> bool {
+    verdict.guarantees.iter().any(|entry| entry.promised)
+}
+
+/// The profiles that were named, each once.
+fn profiles(named: &[String]) -> Vec<String> {
+    let mut profiles: Vec<String> = Vec::new();
+    for name in named {
+        let these = match name.as_str() {
+            "all" => all_profiles(),
+            _ => vec![name.clone()],
+        };
+        let new: Vec<String> = these
+            .into_iter()
+            .filter(|p| !profiles.contains(p))
+            .collect();
+        profiles.extend(new);
+    }
+    profiles
+}
+
+/// The command that runs one seed again.
+fn again(args: &CheckArgs, tried: &Tried) -> String {
+    format!(
+        "triptych check --runtime {} --profile {} {} --first-seed {} --seeds 1",
+        args.runtime,
+        tried.profile,
+        args.rates.told(),
+        tried.seed
+    )
+}
+
+fn show(args: &CheckArgs, batch: &Batch, report: &BatchReport, seconds: f64) {
+    let asked = batch
+        .rates
+        .named()
+        .into_iter()
+        .filter(|(_, rate)| *rate > 0.0);
+    let asked: Vec<String> = asked
+        .map(|(name, rate)| format!("{} {rate}", name.replace('_', " ")))
+        .collect();
+    let asked = match asked.is_empty() {
+        true => "no faults".to_owned(),
+        false => asked.join(", "),
+    };
     println!(
-        "{runtime} on {profile}, crashes in {} % of requests",
-        crash_rate * 100.0
+        "{} on {}: {asked}",
+        batch.runtime,
+        batch.profiles.join(", ")
     );
     println!(
         "{} seeds, {} requests, {} of them met a fault, {} executions crashed\n",
         report.done, report.requests, report.faulted, report.crashes
     );
+    println!("{}", report.coverage());
     print!("{}", report.table());
     for rule in report.rules.iter().filter(|rule| rule.violations > 0) {
-        println!("{} in seed {}: {}", rule.rule, rule.seeds[0], rule.witness);
+        let Tried { profile, seed } = &rule.violated_in[0];
+        println!(
+            "{} on {profile} in seed {seed}: {}",
+            rule.rule, rule.witness
+        );
     }
-    println!();
-    for entry in &report.verdict.guarantees {
-        let promise = if entry.promised {
-            "promised"
-        } else {
-            "not promised"
-        };
-        let (name, status) = (entry.guarantee.name(), entry.status.to_string());
-        println!("{name:<10}  {promise:<12}  {status:<7}  {}", entry.because);
+    for app in &report.apps {
+        println!("\n{}:", app.app);
+        for entry in &app.verdict.guarantees {
+            let promise = match entry.promised {
+                true => "promised",
+                false => "not promised",
+            };
+            let (name, status) = (entry.guarantee.name(), entry.status.to_string());
+            println!(
+                "  {name:<10}  {promise:<12}  {status:<7}  {}",
+                entry.because
+            );
+        }
     }
     let violating = report.violating();
     if !violating.is_empty() {
-        println!(
-            "\n{} seeds violate a rule; the first again:",
-            violating.len()
-        );
+        let count = violating.len();
+        println!("\n{count} seeds violate a rule; the first again:");
     }
-    for seed in violating.iter().take(3) {
-        println!(
-            "  triptych check --runtime {runtime} --profile {profile} --crash-rate {crash_rate} \
-             --duplicate-rate {duplicate_rate} --first-seed {seed} --seeds 1"
-        );
+    for tried in violating.iter().take(3) {
+        println!("  {}", again(args, tried));
     }
     let speed = report.done as f64 / seconds.max(1e-9);
     eprintln!(
         "{seconds:.1} s, {speed:.1} seeds/s (version {})",
         env!("CARGO_PKG_VERSION")
     );
+}
+
+/// Everything but what depends on the machine.
+fn as_json(args: &CheckArgs, batch: &Batch, report: &BatchReport) -> Json {
+    let rules = report.rules.iter().map(|rule| {
+        let violated_in = rule.violated_in.iter();
+        json!({
+            "rule": rule.rule,
+            "guarantee": rule.guarantee.name(),
+            "examined": rule.examined,
+            "violations": rule.violations,
+            "witness": rule.witness,
+            "violated_in": violated_in
+                .map(|tried| json!({ "profile": tried.profile, "seed": tried.seed }))
+                .collect::<Vec<Json>>(),
+        })
+    });
+    let again: Vec<String> = report
+        .violating()
+        .into_iter()
+        .map(|tried| again(args, tried))
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "runtime": batch.runtime,
+        "profiles": batch.profiles,
+        "first_seed": batch.first,
+        "seeds": report.done,
+        "requests": report.requests,
+        "faults": json!(batch.rates.named().into_iter().collect::<std::collections::BTreeMap<_, _>>()),
+        "apps": report.apps.iter().map(app_json).collect::<Vec<Json>>(),
+        "rules": rules.collect::<Vec<Json>>(),
+        "again": again,
+    })
+}
+
+fn app_json(app: &AppReport) -> Json {
+    use triptych_load::seeds::FaultKind;
+    let met = FaultKind::ALL.iter().zip(app.met);
+    let met: std::collections::BTreeMap<&str, u64> =
+        met.map(|(kind, met)| (kind.name(), met)).collect();
+    json!({
+        "app": app.app,
+        "seeds": app.done,
+        "requests": app.requests,
+        "requests_that_met": met,
+        "coverage": app.coverage,
+        "guarantees": app.verdict.guarantees,
+    })
 }

@@ -4,6 +4,7 @@ use super::{Span, known};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use triptych_registry::Timing;
+use triptych_world::fault::Faults;
 use triptych_world::{Nanos, SECOND};
 
 /// The seed of the first repetition, or one per repetition.
@@ -58,6 +59,40 @@ pub struct FaultRates {
     /// The share of requests in which an execution is started twice.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub duplicate_rate: f64,
+    /// The share of store calls and of invocations that are refused.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub throttle_rate: f64,
+    /// The share of effects that come late, or whose reply does, by up to some seconds.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub delay_rate: f64,
+}
+
+impl FaultRates {
+    /// The rates by their names in campaign files.
+    pub fn named(&self) -> [(&'static str, f64); 4] {
+        [
+            ("crash_rate", self.crash_rate),
+            ("duplicate_rate", self.duplicate_rate),
+            ("throttle_rate", self.throttle_rate),
+            ("delay_rate", self.delay_rate),
+        ]
+    }
+
+    /// Whether any fault is asked for.
+    pub fn any(&self) -> bool {
+        self.named().iter().any(|(_, rate)| *rate > 0.0)
+    }
+
+    /// As the world takes them.
+    pub(crate) fn faults(&self) -> Faults {
+        Faults {
+            crash_rate: self.crash_rate,
+            duplicate_rate: self.duplicate_rate,
+            throttle_rate: self.throttle_rate,
+            delay_rate: self.delay_rate,
+            ..Faults::default()
+        }
+    }
 }
 
 /// The simulated platform.

@@ -7,16 +7,19 @@ use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use triptych_faas::Platform;
 use triptych_model::{Name, Outcome, Value, mix, mix_str};
 use triptych_workloads::Generator;
-use triptych_world::{Life, RequestState, Scope};
+use triptych_world::{Life, Nanos, RequestState, Scope};
 
 /// The clients of the measured load.
 pub(super) struct Clients {
     system: Rc<System>,
     generator: Generator,
     kinds: Vec<String>,
+    /// Which of the generator's requests each one is, if not all in order.
+    chosen: Option<Arc<Vec<(Nanos, u64)>>>,
     /// Planned and not yet sent.
     planned: RefCell<BTreeMap<u64, triptych_workloads::Planned>>,
     /// What each session keeps for its next request.
@@ -31,12 +34,14 @@ impl Clients {
     pub(super) fn new(
         system: Rc<System>,
         generator: Generator,
+        chosen: Option<Arc<Vec<(Nanos, u64)>>>,
         recorder: Option<Rc<Recorder>>,
     ) -> Self {
         Clients {
             system,
             kinds: generator.kinds(),
             generator,
+            chosen,
             planned: RefCell::default(),
             sessions: RefCell::default(),
             requests: RefCell::default(),
@@ -46,7 +51,9 @@ impl Clients {
     }
 
     pub(super) fn plan(&self, index: u64) -> Planned {
-        let planned = self.generator.request(index);
+        let chosen = self.chosen.as_ref().and_then(|all| all.get(index as usize));
+        let position = chosen.map_or(index, |(_, position)| *position);
+        let planned = self.generator.request(position);
         let text = format!("{planned:?}");
         self.digest
             .set(mix(self.digest.get(), mix_str(index, &text)));

@@ -103,6 +103,7 @@ impl Facts<'_> {
         }
         if let Some(limit) = limits.in_flight {
             settings.insert("limits.in_flight".to_owned(), json!(limit));
+            settings.insert("limits.when_full".to_owned(), json!(limits.when_full));
         }
         let own = self.profile.settings.iter();
         settings.extend(own.map(|(key, value)| (format!("{PROFILE}{key}"), json!(value))));
@@ -110,11 +111,7 @@ impl Facts<'_> {
     }
 
     fn faults(&self) -> BTreeMap<String, Json> {
-        let faults = &self.campaign.faults;
-        let rates = [
-            ("crash_rate", faults.crash_rate),
-            ("duplicate_rate", faults.duplicate_rate),
-        ];
+        let rates = self.campaign.faults.named();
         let asked = rates.into_iter().filter(|(_, rate)| *rate > 0.0);
         asked
             .map(|(name, rate)| (name.to_owned(), json!(rate)))
