@@ -136,3 +136,43 @@ fn an_empty_campaign_has_a_report_too() {
     let html = report(&loaded, &[]).unwrap();
     assert!(html.contains("1 of 1 planned runs are missing"));
 }
+
+/// Runs that noted the length of their lists have a figure of it, others do not; with a request
+/// that does nothing, there is a figure of single primitives.
+#[test]
+fn lengths_over_time_and_single_primitives_have_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        seconds: 4,
+        ..Plan::default()
+    };
+    let gauge = |n: u64| triptych_results::Gauge {
+        at_ns: n * 1_000_000_000,
+        amounts: [
+            ("longest_list_linked".to_owned(), 1 + n),
+            ("longest_list_physical".to_owned(), 2 + n),
+        ]
+        .into(),
+    };
+    let mut run = fixture::run(&plan);
+    run.gauges = (0..4).map(gauge).collect();
+    run.manifest.kinds[0] = "empty".to_owned();
+    run.manifest.effectful.clear();
+    let dir = triptych_results::RunBundle::write(folder.path(), &run.data()).unwrap();
+    let bundle = triptych_results::RunBundle::open(&dir).unwrap();
+    assert_eq!(bundle.gauges().unwrap(), run.gauges);
+    let loaded = Loaded::bundle(&bundle).unwrap();
+    assert_eq!(loaded.runs[0].medians.len(), 3);
+    let drawn: Vec<_> = figures(&loaded);
+    for (name, text) in [("growth", "minutes"), ("primitives", "99th percentile")] {
+        let figure = drawn.iter().find(|figure| figure.name.starts_with(name));
+        assert!(figure.unwrap().svg().unwrap().contains(text), "{name}");
+    }
+    // The file is part of the bundle: what nobody wrote is found.
+    let report = triptych_results::verify(&dir, None).unwrap();
+    assert!(report.is_ok(), "{report}");
+    fs::write(dir.join("gauges.csv"), "at_ns,name,amount\n0,rows,1\n").unwrap();
+    let report = triptych_results::verify(&dir, None).unwrap();
+    assert!(!report.is_ok());
+    assert!(report.to_string().contains("gauges.csv"));
+}

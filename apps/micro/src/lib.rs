@@ -158,7 +158,10 @@ async fn primitive(ctx: &mut Ctx, call: Call) -> Result<Value> {
         }
         Refuse::OP => {
             let id = call.input::<Refuse>()?.id;
-            let swapped = conditional(ctx, Condition::Absent(field), &id).await?;
+            // Not the field's absence: of that, a document that is not there would be true, and
+            // runtimes would have to look.
+            let nobody = Condition::equals(field, "");
+            let swapped = conditional(ctx, nobody, &id).await?;
             Call::output::<Refuse>(&swapped)
         }
         Invoke::OP => {

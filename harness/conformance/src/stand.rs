@@ -107,7 +107,12 @@ impl Stand {
             platform: Rc::new(pool.clone()),
             app: Rc::new(app),
             retries: Retries(RETRIES),
-            timing: Timing::default(),
+            // A request that is sent again is the same one only as long as nothing of it has been
+            // collected, and here it is sent again after everything has come to rest.
+            timing: Timing {
+                t: 24 * 3_600 * SECOND,
+                ..Timing::default()
+            },
         });
         let scopes = RefCell::default();
         Ok(Rc::new(Stand {

@@ -39,7 +39,6 @@ const BATCH_WRITE: usize = 25;
 /// One pass over a function.
 struct Sweep<'a> {
     run: &'a Run,
-    now: i64,
     /// What was over before this is over for good.
     before: i64,
     /// Instances that this pass has asked about: whether they are gone or can go.
@@ -60,7 +59,6 @@ pub(crate) async fn sweep(run: &Run) -> Result<Value> {
     };
     let sweep = Sweep {
         run,
-        now,
         before: now - t,
         known: RefCell::default(),
     };

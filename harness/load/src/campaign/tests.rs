@@ -250,3 +250,36 @@ fn the_schema_knows_the_names() {
         ],
     );
 }
+
+#[test]
+fn the_period_of_the_garbage_collector_is_a_span_or_off() {
+    let timing = |text: &str| format!("{GOOD}[timing]\n{text}\n");
+    let campaign = |text: &str| Campaign::parse("mine.toml", &timing(text)).unwrap();
+    let period = |text: &str| campaign(text).timing.timing().gc_period;
+    assert_eq!(period("gc_period = \"10min\""), Some(600 * SECOND));
+    assert_eq!(period("gc_period = \"off\""), None);
+    assert_eq!(period(""), Some(60 * SECOND));
+    for text in ["gc_period = \"off\"", "gc_period = \"90s\""] {
+        let told = campaign(text).to_toml();
+        assert_eq!(
+            Campaign::parse("told.toml", &told),
+            Ok(campaign(text)),
+            "{told}"
+        );
+    }
+    let error = mistakes(&timing("gc_period = \"never\""));
+    has(&error, &["gc_period", "never", "60s", "\"off\""]);
+    let error = mistakes(&timing("gc_period = 60"));
+    has(&error, &["gc_period", "a span of time", "`off`"]);
+    let error = mistakes(&timing("gc_period = \"1us\""));
+    has(&error, &["gc_period", "too short"]);
+}
+
+#[test]
+fn with_faults_the_collector_must_wait_for_late_messages() {
+    let with = |gc: &str| {
+        format!("{GOOD}[faults]\ncrash_rate = 0.1\n[timing]\nt = \"200s\"\ngc_period = \"{gc}\"\n")
+    };
+    has(&mistakes(&with("1min")), &["T must be more than", "late"]);
+    assert!(Campaign::parse("mine.toml", &with("off")).is_ok());
+}

@@ -137,7 +137,9 @@ impl Sweep<'_> {
             Condition::Exists(Path::attr(KEY)),
             Condition::Absent(Path::attr(DANGLING)),
         ]);
-        let stamp = vec![set(DANGLING, Value::Int(self.now))];
+        // Not when the pass began: the row may have been unlinked since, and T counts from then.
+        let now = self.run.shared.world.unix_ms();
+        let stamp = vec![set(DANGLING, Value::Int(now))];
         let at = (table, row_key(key, row));
         self.run
             .update_if("beldi.gc.stamp", at, stamp, unstamped)
