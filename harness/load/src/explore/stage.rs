@@ -209,9 +209,9 @@ impl<'a> Stage<'a> {
         const ATTEMPTS: usize = 3;
         let mut did = Vec::new();
         let mut left = targets;
-        for turn in 0..ATTEMPTS {
+        for (turn, most) in MOST.into_iter().enumerate() {
             let again = std::mem::take(&mut left);
-            let worlds = self.reference.deal(again, turn, MOST[turn]);
+            let worlds = self.reference.deal(again, turn, most);
             let (done, missed) = self.strike_worlds(worlds)?;
             did.extend(done);
             let last = |target: &Target| turn + 1 == ATTEMPTS || target.way == Way::Pair;
