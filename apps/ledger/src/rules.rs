@@ -16,7 +16,7 @@ use crate::branch::{Branch, Task};
 use crate::desk::{At, Mix, RECEIPTS};
 use std::collections::BTreeMap;
 use triptych_api::model::{OpRecord, OutcomeClass, from_value};
-use triptych_api::{Coverage, Evidence, Finding, Guarantee, RuleReport, Value};
+use triptych_api::{Coverage, Evidence, Guarantee, RuleReport, Value};
 
 /// Judges what a run left behind and answered.
 pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
@@ -48,7 +48,7 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
         .flat_map(|branch| evidence.state.table(branch.accounts()))
         .filter_map(|(_, row)| row.get("balance")?.as_int())
         .sum();
-    expect(l1, sum == config.sum(), None, || {
+    l1.expect(sum == config.sum(), None, || {
         format!(
             "all accounts hold {sum}, but held {} in the beginning",
             config.sum()
@@ -66,7 +66,7 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
         coverage.faulted_effects += u64::from(op.faults > 0 && effects);
         if of(op, "total") && ok {
             let answered = op.observed.as_int();
-            expect(l4, answered == Some(config.sum()), Some(op.index), || {
+            l4.expect(answered == Some(config.sum()), Some(op.index), || {
                 format!("the sum was {answered:?}, but is {} always", config.sum())
             });
         }
@@ -95,26 +95,24 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
         };
         match class {
             OutcomeClass::Ok => {
-                expect(l2, right == found.len(), Some(op.index), || {
+                l2.expect(right == found.len(), Some(op.index), || {
                     format!("acknowledged, but {}", told())
                 });
                 let receipt = evidence.state.get(RECEIPTS, &mix.req_id);
-                expect(l5, receipt.is_some(), Some(op.index), || {
+                l5.expect(receipt.is_some(), Some(op.index), || {
                     format!("acknowledged, but {} has no receipt", mix.req_id)
                 });
             }
             OutcomeClass::Indeterminate | OutcomeClass::InFlight => {
-                expect(l2, none || right == found.len(), Some(op.index), || {
+                l2.expect(none || right == found.len(), Some(op.index), || {
                     format!("a part of its effects happened: {}", told())
                 });
             }
-            _ => expect(l3, none, Some(op.index), || {
-                format!("{class}, but {}", told())
-            }),
+            _ => l3.expect(none, Some(op.index), || format!("{class}, but {}", told())),
         }
     }
     for (entry, places) in places {
-        expect(l3, false, None, || {
+        l3.expect(false, None, || {
             format!("nobody sent {entry}, which is in [{}]", places.join(", "))
         });
     }
@@ -147,25 +145,4 @@ fn entries(evidence: &Evidence<'_>) -> BTreeMap<String, Vec<String>> {
         }
     }
     places
-}
-
-/// Examines one fact. Requests come in order, so the first witness is the smallest.
-fn expect(
-    report: &mut RuleReport,
-    holds: bool,
-    request: Option<u64>,
-    told: impl FnOnce() -> String,
-) {
-    report.examined += 1;
-    if holds {
-        return;
-    }
-    report.violations += 1;
-    if report.witness.is_none() {
-        report.witness = Some(Finding {
-            rule: report.rule.clone(),
-            request,
-            told: told(),
-        });
-    }
 }

@@ -14,7 +14,7 @@
 use crate::{FIELD, Fill, KEY, TABLE};
 use std::collections::BTreeMap;
 use triptych_api::model::{OpRecord, OutcomeClass};
-use triptych_api::{Coverage, Evidence, Finding, Guarantee, Op, RuleReport, Value};
+use triptych_api::{Coverage, Evidence, Guarantee, Op, RuleReport, Value};
 
 /// Who wrote a value, and until when at most.
 struct Writer {
@@ -22,37 +22,6 @@ struct Writer {
     request: Option<u64>,
     /// When it was acknowledged; never, if its end is unknown.
     done: u64,
-}
-
-fn report(rule: &str, guarantee: Guarantee) -> RuleReport {
-    RuleReport {
-        rule: rule.to_owned(),
-        guarantee,
-        examined: 0,
-        violations: 0,
-        witness: None,
-    }
-}
-
-/// Examines one fact. Facts come in the order of requests, so the first violation is the witness.
-fn expect(
-    report: &mut RuleReport,
-    holds: bool,
-    request: Option<u64>,
-    told: impl FnOnce() -> String,
-) {
-    report.examined += 1;
-    if holds {
-        return;
-    }
-    report.violations += 1;
-    if report.witness.is_none() {
-        report.witness = Some(Finding {
-            rule: report.rule.clone(),
-            request,
-            told: told(),
-        });
-    }
 }
 
 /// The beginnings of acknowledged writes, by the time of their end: until then, the latest.
@@ -124,21 +93,19 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
         writers.get(id).or(loaded)
     };
 
-    let mut sent = report("U1", Guarantee::Effects);
-    let mut answers = report("U2", Guarantee::Effects);
-    let mut fresh = report("U3", Guarantee::Order);
-    let mut kept = report("U4", Guarantee::Durability);
+    let mut sent = RuleReport::new("U1", Guarantee::Effects);
+    let mut answers = RuleReport::new("U2", Guarantee::Effects);
+    let mut fresh = RuleReport::new("U3", Guarantee::Order);
+    let mut kept = RuleReport::new("U4", Guarantee::Durability);
     let mut look = |id: &str, at: u64, who: Option<u64>, what: &str| {
         let Some(Writer { request, done }) = writer(id) else {
-            return expect(&mut sent, false, who, || {
-                format!("{what} is {id}, which nobody wrote")
-            });
+            return sent.expect(false, who, || format!("{what} is {id}, which nobody wrote"));
         };
-        expect(&mut sent, true, who, String::new);
+        sent.expect(true, who, String::new);
         // The loaded value has no time of its own: any write that was over has replaced it.
         let newer = overwrites.before(at);
         let holds = newer.is_none_or(|newer| request.is_some() && newer <= *done);
-        expect(&mut fresh, holds, who, || {
+        fresh.expect(holds, who, || {
             let writer = request.map_or("the loading".to_owned(), |n| format!("request {n}"));
             format!("{what} is {id} of {writer}, which was overwritten before")
         });
@@ -153,7 +120,7 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
             "cond-true" | "cond-false" => {
                 let wanted = kind(op) == "cond-true";
                 let holds = op.observed == Value::Bool(wanted);
-                expect(&mut answers, holds, Some(op.index), || {
+                answers.expect(holds, Some(op.index), || {
                     format!("the change was answered {:?}, not {wanted}", op.observed)
                 });
             }
@@ -166,7 +133,7 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
         look(id, u64::MAX, None, "the value at the end");
     }
     if acknowledged_writes > 0 {
-        expect(&mut kept, last.is_some(), None, || {
+        kept.expect(last.is_some(), None, || {
             format!("nothing is there after {acknowledged_writes} acknowledged writes")
         });
     }

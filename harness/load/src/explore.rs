@@ -193,7 +193,8 @@ impl Explorer {
 
     fn script(&self, kind: &str, requests: &Requests) -> Script {
         let timing = &self.campaign.timing;
-        let gc = timing.gc_period.period();
+        let asked = timing.gc_period.period();
+        let gc = triptych_registry::gc_period(&self.options.runtime, asked);
         // Garbage is collected in several passes, each after the instances have long been over.
         let linger = match kind {
             BACKGROUND => gc.map_or(0, |period| timing.t.0 + 4 * period),

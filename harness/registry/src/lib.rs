@@ -8,6 +8,7 @@ use triptych_baseline::Baseline;
 use triptych_beldi::{Beldi, Config};
 use triptych_faas::Deployment;
 use triptych_workloads::Profile;
+use triptych_world::{Nanos, SECOND};
 
 pub use triptych_site::{RuntimeEntry, Site, Timing};
 
@@ -114,16 +115,16 @@ fn shipped() -> Vec<RuntimeEntry> {
             },
         },
         RuntimeEntry {
-            name: "beldi-direct-gc-off",
+            name: GC_OFF,
             about: "beldi-direct that never collects garbage, to compare with",
             declares: triptych_beldi::DECLARES,
-            deploy: |site| collecting_every(site, None),
+            deploy: |site| with_own_period(site, GC_OFF),
         },
         RuntimeEntry {
-            name: "beldi-direct-gc-10min",
+            name: GC_10MIN,
             about: "beldi-direct that collects garbage every ten minutes, to compare with",
             declares: triptych_beldi::DECLARES,
-            deploy: |site| collecting_every(site, Some(600 * triptych_world::SECOND)),
+            deploy: |site| with_own_period(site, GC_10MIN),
         },
         RuntimeEntry {
             name: "template",
@@ -140,17 +141,24 @@ fn shipped() -> Vec<RuntimeEntry> {
     ]
 }
 
-/// The artifact's variant with a period of its own, so that one campaign can compare several.
-fn collecting_every(
-    mut site: Site,
-    gc_period: Option<triptych_world::Nanos>,
-) -> Rc<dyn Deployment> {
-    site.timing.gc_period = gc_period;
+const GC_OFF: &str = "beldi-direct-gc-off";
+const GC_10MIN: &str = "beldi-direct-gc-10min";
+
+/// How often a runtime collects garbage, given what the campaign asks: two variants have a period of
+/// their own, so that one campaign can compare several.
+pub fn gc_period(runtime: &str, asked: Option<Nanos>) -> Option<Nanos> {
+    match runtime {
+        GC_OFF => None,
+        GC_10MIN => Some(600 * SECOND),
+        _ => asked,
+    }
+}
+
+fn with_own_period(mut site: Site, runtime: &str) -> Rc<dyn Deployment> {
+    site.timing.gc_period = gc_period(runtime, site.timing.gc_period);
     let timing = site.timing;
-    beldi(
-        site,
-        Config::direct(timing.collector_period, timing.timeout),
-    )
+    let config = Config::direct(timing.collector_period, timing.timeout);
+    beldi(site, config)
 }
 
 fn beldi(site: Site, config: Config) -> Rc<dyn Deployment> {

@@ -116,7 +116,7 @@ impl Run {
                 }
             }
             start = more;
-            if start.is_none() || self.has(Bug::FirstPageOnly) {
+            if start.is_none() {
                 break;
             }
         }

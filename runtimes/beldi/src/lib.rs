@@ -102,8 +102,6 @@ pub enum Bug {
     ValueLostOnAppend,
     /// Updates that are refused are logged but not counted, so rows outgrow their size (P11).
     RefusalsUncounted,
-    /// A list is searched only on the first page of its rows (P12).
-    FirstPageOnly,
     /// The intent collector starts an unfinished instance under a new id.
     RestartUnderNewId,
     /// An event whose intent was collected runs as if it were new (P9, P18).

@@ -86,6 +86,41 @@ pub struct RuleReport {
     pub witness: Option<Finding>,
 }
 
+impl RuleReport {
+    /// A rule that has examined nothing yet.
+    pub fn new(rule: &str, guarantee: Guarantee) -> Self {
+        RuleReport {
+            rule: rule.to_owned(),
+            guarantee,
+            examined: 0,
+            violations: 0,
+            witness: None,
+        }
+    }
+
+    /// Examines one fact. A violation is told only if it becomes the witness: that of the lowest
+    /// request, and one that belongs to no request only if there is no other.
+    pub fn expect(&mut self, holds: bool, request: Option<u64>, told: impl FnOnce() -> String) {
+        self.examined += 1;
+        if holds {
+            return;
+        }
+        self.violations += 1;
+        let place = |request: Option<u64>| request.unwrap_or(u64::MAX);
+        let smaller = match &self.witness {
+            Some(witness) => place(request) < place(witness.request),
+            None => true,
+        };
+        if smaller {
+            self.witness = Some(Finding {
+                rule: self.rule.clone(),
+                request,
+                told: told(),
+            });
+        }
+    }
+}
+
 /// What the checkers saw. Too little of it makes a verdict unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {

@@ -11,7 +11,6 @@
 //!   the lower timestamp (but for [`CLOCK_SKEW_MS`]), and is not before the other in a list.
 
 use super::facts::{Entry, Facts, Lists, Review};
-use super::report::Rule;
 use crate::Ack;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::{Guarantee, RuleReport};
@@ -29,7 +28,7 @@ struct Kind<'a> {
     owned: BTreeMap<&'a str, usize>,
 }
 
-pub(super) fn check(facts: &Facts<'_>, order: &mut Rule) -> Vec<RuleReport> {
+pub(super) fn check(facts: &Facts<'_>, order: &mut RuleReport) -> Vec<RuleReport> {
     let kinds = [
         kind(facts, "user", &facts.user_lists, |review| review.user_id),
         kind(facts, "movie", &facts.movie_lists, |review| review.movie_id),
@@ -67,7 +66,7 @@ fn kind<'a>(
 /// M4: a stored review is once in the list of its user, once in that of its movie, and in no other.
 /// A bounded list that had more reviews than it keeps may have dropped it.
 fn membership<'a>(facts: &Facts<'a>, kinds: &[Kind<'a>; 2]) -> RuleReport {
-    let mut rule = Rule::new("M4", Guarantee::Effects);
+    let mut rule = RuleReport::new("M4", Guarantee::Effects);
     for kind in kinds {
         let mut own = vec![0_usize; facts.reviews.len()];
         let mut foreign: BTreeMap<usize, &str> = BTreeMap::new();
@@ -104,13 +103,13 @@ fn membership<'a>(facts: &Facts<'a>, kinds: &[Kind<'a>; 2]) -> RuleReport {
             });
         }
     }
-    rule.done()
+    rule
 }
 
 /// M6: the lists of users, the lists of movies and the storage hold equally many reviews. Entries
 /// without a review are told one by one. Of bounded lists M7 knows the lengths.
 fn conservation(facts: &Facts<'_>, kinds: &[Kind<'_>; 2]) -> RuleReport {
-    let mut rule = Rule::new("M6", Guarantee::Effects);
+    let mut rule = RuleReport::new("M6", Guarantee::Effects);
     for kind in kinds {
         let mut entries = 0;
         for (owner, list) in kind.lists {
@@ -134,7 +133,7 @@ fn conservation(facts: &Facts<'_>, kinds: &[Kind<'_>; 2]) -> RuleReport {
             });
         }
     }
-    rule.done()
+    rule
 }
 
 /// M8: a movie's totals are those of its stored reviews.
@@ -157,7 +156,7 @@ fn totals(facts: &Facts<'_>) -> RuleReport {
         let number = |field| super::facts::number(row, field).unwrap_or_default();
         movies.entry(movie).or_default().found = (number("sum"), number("num"));
     }
-    let mut rule = Rule::new("M8", Guarantee::Effects);
+    let mut rule = RuleReport::new("M8", Guarantee::Effects);
     for (movie, totals) in movies {
         let (expected, found) = (totals.expected, totals.found);
         rule.expect(expected == found, totals.request, || {
@@ -167,11 +166,11 @@ fn totals(facts: &Facts<'_>) -> RuleReport {
             )
         });
     }
-    rule.done()
+    rule
 }
 
 /// The part of M7 about single entries and lengths.
-fn entries_agree(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut Rule) {
+fn entries_agree(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
     for (owner, list) in kind.lists {
         for entry in list {
             let Some(at) = facts.stored.get(entry.review_id) else {
@@ -204,7 +203,7 @@ fn entries_agree(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut Rule) {
 
 /// The part of M7 about the order of the appends. Of an entry that is there twice (M4's finding) the
 /// first one counts.
-fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut Rule) {
+fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
     if facts.config.ack != Ack::AfterStore {
         return;
     }
@@ -243,7 +242,7 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut Rule) {
 }
 
 /// The part of M7 about timestamps: one pass over the starts and ends of all acknowledged composes.
-fn timestamps_follow_time(facts: &Facts<'_>, rule: &mut Rule) {
+fn timestamps_follow_time(facts: &Facts<'_>, rule: &mut RuleReport) {
     if facts.config.ack != Ack::AfterStore {
         return;
     }

@@ -33,23 +33,21 @@
 mod facts;
 mod lists;
 mod online;
-mod report;
 mod storage;
 
 use crate::Compat;
 use facts::Facts;
-use report::Rule;
 use triptych_api::{Coverage, Evidence, Guarantee, RuleReport};
 
 /// Judges what a run left behind and answered.
 pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
     let facts = Facts::of(evidence);
-    let mut order = Rule::new("M7", Guarantee::Order);
+    let mut order = RuleReport::new("M7", Guarantee::Order);
     let online = online::check(&facts, &mut order);
     let mut reports = storage::check(&facts);
     reports.extend(lists::check(&facts, &mut order));
     reports.extend(online.reports);
-    reports.push(order.done());
+    reports.push(order);
     reports.sort_by(|a, b| rank(&a.rule).cmp(&rank(&b.rule)));
     if facts.config.compat == Compat::Beldi {
         let skipped = ["M4", "M6", "M7", "M8", "M11", "M11-own"];

@@ -10,7 +10,6 @@
 //! appends, so of them only the length is judged.
 
 use super::facts::{Facts, kind, number, text};
-use super::report::Rule;
 use crate::Ack;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::model::{OpRecord, OutcomeClass};
@@ -49,16 +48,16 @@ struct Known<'a> {
 }
 
 struct Rules {
-    whole: Rule,
-    session: Rule,
-    own: Rule,
+    whole: RuleReport,
+    session: RuleReport,
+    own: RuleReport,
 }
 
-pub(super) fn check(facts: &Facts<'_>, order: &mut Rule) -> Online {
+pub(super) fn check(facts: &Facts<'_>, order: &mut RuleReport) -> Online {
     let mut rules = Rules {
-        whole: Rule::new("M10", Guarantee::Order),
-        session: Rule::new("M11", Guarantee::Order),
-        own: Rule::new("M11-own", Guarantee::Order),
+        whole: RuleReport::new("M10", Guarantee::Order),
+        session: RuleReport::new("M11", Guarantee::Order),
+        own: RuleReport::new("M11-own", Guarantee::Order),
     };
     let ops = facts.evidence.ops;
     let reads: Vec<Option<Read<'_>>> = ops.iter().map(|op| read(facts, op)).collect();
@@ -108,7 +107,7 @@ pub(super) fn check(facts: &Facts<'_>, order: &mut Rule) -> Online {
         own,
     } = rules;
     Online {
-        reports: vec![whole.done(), session.done(), own.done()],
+        reports: vec![whole, session, own],
         session_pairs,
     }
 }
@@ -149,8 +148,8 @@ fn well_formed(
     facts: &Facts<'_>,
     op: &OpRecord,
     read: &Read<'_>,
-    whole: &mut Rule,
-    order: &mut Rule,
+    whole: &mut RuleReport,
+    order: &mut RuleReport,
 ) {
     let (kind, owner) = read.list;
     whole.expect(read.missing.is_empty(), Some(op.index), || {

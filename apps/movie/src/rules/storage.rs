@@ -1,7 +1,6 @@
 //! Rules about single reviews and joins: M1, M2, M3, M5, M9, M12.
 
 use super::facts::{Compose, Facts, Review, rows, text};
-use super::report::Rule;
 use std::collections::BTreeMap;
 use triptych_api::model::OutcomeClass;
 use triptych_api::{Guarantee, RuleReport, Value};
@@ -16,8 +15,8 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<RuleReport> {
 /// M1: an acknowledged compose has exactly one stored review. That there is none at all is a loss as
 /// well, and counts under durability too.
 fn exactly_one(facts: &Facts<'_>) -> [RuleReport; 2] {
-    let mut exact = Rule::new("M1", Guarantee::Effects);
-    let mut durable = Rule::new("M1-durable", Guarantee::Durability);
+    let mut exact = RuleReport::new("M1", Guarantee::Effects);
+    let mut durable = RuleReport::new("M1-durable", Guarantee::Durability);
     for compose in facts
         .composes
         .iter()
@@ -50,7 +49,7 @@ fn exactly_one(facts: &Facts<'_>) -> [RuleReport; 2] {
             )
         });
     }
-    [exact.done(), durable.done()]
+    [exact, durable]
 }
 
 fn ids_of(facts: &Facts<'_>, compose: &Compose<'_>) -> String {
@@ -68,7 +67,7 @@ fn ids_of(facts: &Facts<'_>, compose: &Compose<'_>) -> String {
 
 /// M2: a stored review belongs to a request that may have had an effect. Refused requests are M12's.
 fn no_ghost(facts: &Facts<'_>) -> RuleReport {
-    let mut rule = Rule::new("M2", Guarantee::Effects);
+    let mut rule = RuleReport::new("M2", Guarantee::Effects);
     let effectless = [
         OutcomeClass::Failed,
         OutcomeClass::Aborted,
@@ -91,13 +90,13 @@ fn no_ghost(facts: &Facts<'_>) -> RuleReport {
             ),
         });
     }
-    rule.done()
+    rule
 }
 
 /// M3: a review carries the id it is stored under, two acknowledged requests never got one id, and
 /// the id that was answered is the one that is stored.
 fn unique(facts: &Facts<'_>) -> RuleReport {
-    let mut rule = Rule::new("M3", Guarantee::Effects);
+    let mut rule = RuleReport::new("M3", Guarantee::Effects);
     for review in &facts.reviews {
         rule.expect(
             review.review_id == review.key,
@@ -136,12 +135,12 @@ fn unique(facts: &Facts<'_>) -> RuleReport {
             });
         }
     }
-    rule.done()
+    rule
 }
 
 /// M5: nothing of a review comes from another request.
 fn integrity(facts: &Facts<'_>) -> RuleReport {
-    let mut rule = Rule::new("M5", Guarantee::Effects);
+    let mut rule = RuleReport::new("M5", Guarantee::Effects);
     for review in &facts.reviews {
         let Some(compose) = review.compose.map(|at| &facts.composes[at]) else {
             continue;
@@ -159,7 +158,7 @@ fn integrity(facts: &Facts<'_>) -> RuleReport {
             )
         });
     }
-    rule.done()
+    rule
 }
 
 fn mixed_up(facts: &Facts<'_>, review: &Review<'_>, compose: &Compose<'_>) -> Option<String> {
@@ -198,7 +197,7 @@ fn beginning(text: &str) -> String {
 /// M9: no join is left open. Locks, intents and transaction records are the runtime's residue, which
 /// the oracle judges for every app.
 fn joins_closed(facts: &Facts<'_>) -> RuleReport {
-    let mut rule = Rule::new("M9", Guarantee::Effects);
+    let mut rule = RuleReport::new("M9", Guarantee::Effects);
     let by_request: BTreeMap<&str, u64> = facts
         .composes
         .iter()
@@ -213,13 +212,13 @@ fn joins_closed(facts: &Facts<'_>) -> RuleReport {
             format!("the join of compose {req_id} is still open, with {counter} of 5 parts")
         });
     }
-    rule.done()
+    rule
 }
 
 /// M12: a request was refused only if its user or its title is unknown, and then there is no review
 /// of it, and no join of it that did anything but close.
 fn refusals(facts: &Facts<'_>) -> RuleReport {
-    let mut rule = Rule::new("M12", Guarantee::Effects);
+    let mut rule = RuleReport::new("M12", Guarantee::Effects);
     let refused = facts
         .composes
         .iter()
@@ -251,7 +250,7 @@ fn refusals(facts: &Facts<'_>) -> RuleReport {
             )
         });
     }
-    rule.done()
+    rule
 }
 
 fn flag(row: &Value, field: &str) -> bool {

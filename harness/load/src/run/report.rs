@@ -12,6 +12,7 @@ use triptych_model::{OpRecord, State, Verdict};
 use triptych_oracle::Floors;
 use triptych_results::{Manifest, manifest};
 use triptych_workloads::Profile;
+use triptych_world::{Nanos, SECOND};
 
 /// What the manifest is made from.
 pub(super) struct Facts<'a> {
@@ -56,6 +57,7 @@ impl Facts<'_> {
             repetition: cell.repetition,
             duration_ns: campaign.duration.0,
             warmup_ns: campaign.warmup.0,
+            interval_ns: interval(campaign.duration.0),
             intended: driven.intended,
             kinds: kinds.clone(),
             effectful,
@@ -120,6 +122,8 @@ impl Facts<'_> {
 
     fn timing(&self) -> BTreeMap<String, u64> {
         let timing = &self.campaign.timing;
+        let asked = timing.gc_period.period();
+        let gc_period = triptych_registry::gc_period(&self.cell.runtime, asked);
         let named = [
             ("timeout_ns", timing.timeout.0),
             ("queue_age_ns", timing.queue_age.0),
@@ -127,7 +131,7 @@ impl Facts<'_> {
             ("collector_period_ns", timing.collector_period.0),
             ("t_ns", timing.t.0),
             // 0: never.
-            ("gc_period_ns", timing.gc_period.period().unwrap_or(0)),
+            ("gc_period_ns", gc_period.unwrap_or(0)),
             ("drain_ns", timing.drain.0),
             ("ramp_ns", self.campaign.ramp.0),
         ];
@@ -136,6 +140,14 @@ impl Facts<'_> {
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
     }
+}
+
+/// How finely a run is shown over time: by the second, and a long one in at most 120 intervals of a
+/// round length.
+fn interval(duration: Nanos) -> Nanos {
+    let lengths = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600].map(|s| s * SECOND);
+    let fine = lengths.into_iter().find(|length| duration / length <= 120);
+    fine.unwrap_or(lengths[lengths.len() - 1])
 }
 
 /// What the generator has to say of itself.
