@@ -6,6 +6,7 @@
 //! platform repeats is the same instance. With [`Workflow::transactional`], a runtime that has
 //! transactions makes the whole graph one; a node that rejects ends it for all.
 
+use crate::decode_reply;
 use std::collections::BTreeMap;
 use triptych_model::{Name, Value};
 
@@ -38,6 +39,27 @@ pub struct Workflow {
     pub output: fn(id: &str, request: &Value, outputs: &Outputs) -> Value,
     /// Whether all calls together are one transaction.
     pub transactional: bool,
+}
+
+impl Workflow {
+    /// The outputs of the nodes that have ended well, given each one's reply by its position.
+    ///
+    /// # Errors
+    /// The reply of the first node that did not end well: then the workflow's answer is that.
+    pub fn outputs<'a>(
+        &self,
+        reply: impl Fn(usize) -> Option<&'a Value>,
+    ) -> Result<Outputs, Value> {
+        let mut outputs = Outputs::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let Some(reply) = reply(at) else { continue };
+            match decode_reply(reply) {
+                Ok(output) => outputs.insert(node.name.clone(), output),
+                Err(_) => return Err(reply.clone()),
+            };
+        }
+        Ok(outputs)
+    }
 }
 
 /// The id of a node's instance.

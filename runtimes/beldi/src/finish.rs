@@ -28,7 +28,7 @@ pub(crate) struct Finish {
 }
 
 impl Finish {
-    fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let visited = self.visited.iter().map(|function| function.clone().into());
         Value::map([
             ("tx", self.tx.to_word()),

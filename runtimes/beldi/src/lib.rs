@@ -26,6 +26,7 @@ mod gc;
 mod instance;
 mod lock;
 mod log;
+mod machine;
 mod names;
 mod shadow;
 mod tx;
@@ -33,8 +34,10 @@ mod wrapper;
 
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
-use triptych_api::{App, Declares, Isolation, Name, Retries, State, Value, client_view};
-use triptych_faas::{Answer, Deployment, Gauges, Handler, InvokeError, Payload, Platform, Timer};
+use triptych_api::{App, Declares, Isolation, Name, Retries, State, Value, Workflow, client_view};
+use triptych_faas::{
+    Answer, Deployment, Gauges, Handler, InvokeError, Machine, Payload, Platform, Timer,
+};
 use triptych_store::Store;
 use triptych_world::{Nanos, World};
 
@@ -260,6 +263,15 @@ impl Deployment for Beldi {
         functions
             .map(|function| (function.name.clone(), handler(&function.name)))
             .collect()
+    }
+
+    fn machines(&self) -> Vec<(Name, Machine)> {
+        let transactions = !self.0.config.is_cross_table();
+        let machine = |workflow: &Workflow| {
+            let isolated = workflow.transactional && transactions;
+            (workflow.name.clone(), machine::of(workflow, isolated))
+        };
+        self.0.app.workflows.iter().map(machine).collect()
     }
 
     fn timers(&self) -> Vec<Timer> {

@@ -12,7 +12,7 @@ use crate::names::{
     TRACE, TX, intent_table, log_table, shard,
 };
 use crate::tx::TxContext;
-use crate::{Bug, Shared, collector, gc};
+use crate::{Bug, Shared, collector, gc, machine};
 use std::rc::Rc;
 use triptych_api::{Call, Ctx, Error, Result, Step, encode_reply};
 use triptych_faas::{Execution, Payload};
@@ -110,18 +110,19 @@ async fn run_instance(mut run: Run, kind: &str, body: &Value) -> Result<Value> {
         run.joined = intent.tx;
     }
     let run = Rc::new(run);
-    let result = if &*intent.call.op == finish::FINISH {
-        let finish = Finish::from_value(&intent.call.input).map_err(|error| {
-            // Nobody could make sense of it later either.
-            Error::Interrupted(error.to_string())
-        })?;
-        let ended = run.finish_tx(&Step::new("finish"), &finish).await;
-        ended.map(|()| Value::Null)
-    } else {
-        let instance = Rc::clone(&run) as Rc<dyn triptych_api::Instance>;
-        let mut ctx = Ctx::new(instance, shared.retries);
-        let result = (function.handler)(&mut ctx, intent.call).await;
-        ctx.conclude(result)
+    let result = match &*intent.call.op {
+        finish::FINISH => {
+            let finish = Finish::from_value(&intent.call.input)?;
+            let ended = run.finish_tx(&Step::new("finish"), &finish).await;
+            ended.map(|()| Value::Null)
+        }
+        machine::BEGIN => run.begin_workflow(&intent.call.input).await,
+        _ => {
+            let instance = Rc::clone(&run) as Rc<dyn triptych_api::Instance>;
+            let mut ctx = Ctx::new(instance, shared.retries);
+            let result = (function.handler)(&mut ctx, intent.call).await;
+            ctx.conclude(result)
+        }
     };
     // Without an answer the instance is not done: it will be executed again.
     let result = encode_reply(result).map_err(Error::Interrupted)?;
