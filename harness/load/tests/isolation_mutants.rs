@@ -1,32 +1,18 @@
 //! Seeded bugs of Beldi's transactions under the ledger's load: the history shows each of them, with
 //! the phenomenon that its nature suggests, and nothing without a bug.
 
+mod common;
+
+use common::beldi;
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use triptych_beldi::{Beldi, Bug, Config};
+use triptych_beldi::Bug;
 use triptych_load::campaign::Campaign;
 use triptych_load::run::{Subject, Watch, run_subject};
 use triptych_registry::Site;
-use triptych_world::SECOND;
 
 /// Seeds that a bug may take to show.
 const SEEDS: u64 = 6;
-
-fn deploy(site: Site, bug: Option<Bug>) -> Rc<dyn triptych_faas::Deployment> {
-    let Site {
-        world,
-        store,
-        platform,
-        app,
-        retries,
-        ..
-    } = site;
-    let config = Config {
-        bug,
-        ..Config::paper(60 * SECOND, 60 * SECOND)
-    };
-    Rc::new(Beldi::new(world, store, platform, app, retries, config))
-}
 
 /// The rules of the history that are violated over some seeds.
 fn shown(deploy: fn(Site) -> Rc<dyn triptych_faas::Deployment>) -> BTreeSet<String> {
@@ -56,29 +42,29 @@ fn assert_shows(rules: &BTreeSet<String>, meant: &[&str]) {
 
 #[test]
 fn without_a_bug_nothing_is_shown() {
-    assert_eq!(shown(|site| deploy(site, None)), BTreeSet::new());
+    assert_eq!(shown(|site| beldi(site, None)), BTreeSet::new());
 }
 
 #[test]
 fn reads_without_locks_show_as_skew() {
-    let rules = shown(|site| deploy(site, Some(Bug::NoReadLocks)));
+    let rules = shown(|site| beldi(site, Some(Bug::NoReadLocks)));
     assert_shows(&rules, &["H-G2-item", "H-G-single"]);
 }
 
 #[test]
 fn writes_that_are_visible_at_once_show_as_dirty() {
-    let rules = shown(|site| deploy(site, Some(Bug::WriteThrough)));
+    let rules = shown(|site| beldi(site, Some(Bug::WriteThrough)));
     assert_shows(&rules, &["H-G1a", "H-G1b", "H-G0"]);
 }
 
 #[test]
 fn an_abort_that_commits_shows_as_a_dirty_read() {
-    let rules = shown(|site| deploy(site, Some(Bug::IgnoreAbort)));
+    let rules = shown(|site| beldi(site, Some(Bug::IgnoreAbort)));
     assert_shows(&rules, &["H-G1a"]);
 }
 
 #[test]
 fn own_writes_that_are_not_seen_show_as_internal() {
-    let rules = shown(|site| deploy(site, Some(Bug::NoReadYourWrites)));
+    let rules = shown(|site| beldi(site, Some(Bug::NoReadYourWrites)));
     assert_shows(&rules, &["H-internal"]);
 }

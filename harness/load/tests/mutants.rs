@@ -2,19 +2,19 @@
 //! that is meant for it, and the same run without the bug is valid. A run that saw too little says
 //! unknown, never valid.
 
+mod common;
+
+use common::beldi;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use triptych_api::model::Status;
 use triptych_api::{Function, Guarantee, Handler};
-use triptych_beldi::{Beldi, Bug, Config};
-use triptych_faas::Deployment;
+use triptych_beldi::Bug;
 use triptych_load::campaign::Campaign;
 use triptych_load::run::{RunOutput, Subject, Watch, run_subject};
 use triptych_movie::compose::JoinRow;
 use triptych_movie::parts::CountRating;
 use triptych_movie::reviews::{Review, UploadMovieReview};
-use triptych_registry::Site;
-use triptych_world::SECOND;
 
 /// Seeds that a bug may take to show.
 const SEEDS: u64 = 6;
@@ -27,22 +27,6 @@ fn campaign(profile: &str, seed: u64, rate: u64, faults: &str) -> Campaign {
          [settings]\nmovies = 12\nusers = 12\nsessions = 10\n"
     );
     Campaign::parse("mutants", &text).unwrap()
-}
-
-fn beldi(site: Site, bug: Option<Bug>) -> Rc<dyn Deployment> {
-    let Site {
-        world,
-        store,
-        platform,
-        app,
-        retries,
-        ..
-    } = site;
-    let config = Config {
-        bug,
-        ..Config::paper(60 * SECOND, 60 * SECOND)
-    };
-    Rc::new(Beldi::new(world, store, platform, app, retries, config))
 }
 
 fn run_with(campaign: &Campaign, change: impl FnOnce(&mut Subject)) -> RunOutput {

@@ -10,7 +10,7 @@ use crashes::{End, configs, crash, duplicate};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use triptych_api::{App, Call, Change, Ctx, Error, Handler, Op, Result, join};
-use triptych_beldi::Config;
+use triptych_beldi::{Bug, Config};
 use triptych_model::{Outcome, State, Value};
 use triptych_world::fault::{CrashKind, Injection};
 
@@ -237,4 +237,21 @@ fn crashing_twice_and_duplicating_keeps_transactions_whole() {
             check(&what, op, config, &reference, faults);
         }
     }
+}
+
+#[test]
+fn what_a_refused_transaction_sends_is_never_made() {
+    let noted = |bug| {
+        let config = Config {
+            bug,
+            ..configs()[0].1
+        };
+        let end = run("Refuse", config, Vec::new());
+        end.state.get("book", "all").is_some()
+    };
+    assert!(!noted(None));
+    assert!(
+        noted(Some(Bug::SendBeforeCommit)),
+        "the defect goes unnoticed"
+    );
 }
