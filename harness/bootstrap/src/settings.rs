@@ -183,7 +183,9 @@ mod tests {
         );
         assert!(wrong.ends_with(r#"but is "boki""#), "{wrong}");
         let missing = refusal("TRIPTYCH_APP", None);
-        assert_eq!(missing, "TRIPTYCH_APP must be one of movie, but is not set");
+        let apps: Vec<&str> = triptych_registry::apps().iter().map(|it| it.name).collect();
+        let told = format!("one of {}, but is not set", apps.join(", "));
+        assert!(missing.ends_with(&told), "{missing}");
         let wrong = refusal("TRIPTYCH_PROFILE", Some("full-travel"));
         assert!(wrong.contains("full-movie, "), "{wrong}");
     }
