@@ -2,7 +2,9 @@
 //! crashes, and tasks take turns in an order that the seed decides. What it leaves behind is right
 //! by construction, so a rule that complains of it is wrong. With a [`Bug`] it is a runtime that
 //! breaks one promise, and some rule must complain.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+//!
+//! It is for tests alone: it needs no world, no store and no platform, and cannot be measured. A
+//! newcomer can start with [`run`].
 
 mod instance;
 
@@ -22,37 +24,56 @@ const TURNS_PER_MS: u64 = 50;
 /// A promise that the runtime breaks, at one operation in fifty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
+    /// A call that was handed over is never made.
     DropSend,
+    /// A call that was handed over is made twice.
     RepeatSend,
+    /// An update is acknowledged and not made.
     DropUpdate,
+    /// An update is made twice.
     RepeatUpdate,
+    /// A write is acknowledged and not made.
     DropWrite,
+    /// A read answers what was there before the last change.
     StaleRead,
+    /// Two unique ids are the same.
     ReusedId,
+    /// An aborted transaction keeps its writes, and sends what it would have sent.
+    IgnoreAbort,
 }
 
 /// A request, or one of the loads.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Position in the run's kinds.
     pub kind: u16,
+    /// The function to call.
     pub function: String,
+    /// The entry point.
     pub op: String,
+    /// Its input.
     pub input: Value,
+    /// The logical client that sends it.
     pub session: u32,
 }
 
 /// What a run left behind, all that a rule may see.
 #[derive(Clone)]
 pub struct Run {
+    /// The names of the request kinds.
     pub kinds: Vec<String>,
+    /// Every request, as its client saw it.
     pub ops: Vec<OpRecord>,
+    /// What is in the tables at the end.
     pub state: State,
+    /// The settings of the app.
     pub settings: BTreeMap<String, String>,
     /// How often each entry point was executed, loads excluded.
     pub executions: BTreeMap<String, u64>,
 }
 
 impl Run {
+    /// What rules may judge.
     pub fn evidence(&self) -> Evidence<'_> {
         Evidence {
             kinds: &self.kinds,
@@ -62,6 +83,7 @@ impl Run {
         }
     }
 
+    /// What the app's rules say.
     pub fn check(&self, app: &App) -> (Vec<RuleReport>, Coverage) {
         (app.rules)(&self.evidence())
     }
@@ -107,6 +129,9 @@ enum Fate {
 type Answers = BTreeMap<usize, (u64, Result<Value>)>;
 
 /// Runs the loads one after another, then the requests, up to eight at a time.
+///
+/// # Panics
+/// If the app fails with a bug of its own.
 pub fn run(
     app: &App,
     settings: &BTreeMap<String, String>,
@@ -126,6 +151,7 @@ pub fn run(
         spawned: Vec::new(),
         settled: BTreeMap::new(),
         executions: BTreeMap::new(),
+        open: None,
     }));
     for (at, load) in loads.into_iter().enumerate() {
         let id = Name::from(format!("load{at}"));
@@ -133,6 +159,7 @@ pub fn run(
             &world,
             id,
             usize::MAX,
+            None,
             &load.function,
             &load.op,
             load.input,
@@ -167,7 +194,15 @@ pub fn run(
             if matches!(fate, Fate::Answered | Fate::GivenUp) {
                 let id = Name::from(format!("client{next}"));
                 let input = request.input.clone();
-                let run = execute(&world, id, next, &request.function, &request.op, input);
+                let run = execute(
+                    &world,
+                    id,
+                    next,
+                    None,
+                    &request.function,
+                    &request.op,
+                    input,
+                );
                 let (answers, clock) = (Rc::clone(&answers), Rc::clone(&world));
                 let future = Box::pin(async move {
                     let answer = run.await;
