@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod micro;
 pub mod movie;
 mod profile;
+pub mod travel;
 mod zipf;
 
 pub use generator::Generator;

@@ -83,8 +83,9 @@ pub(crate) struct Family {
 }
 
 /// One entry an app.
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 4] = [
     crate::movie::FAMILY,
+    crate::travel::FAMILY,
     crate::ledger::FAMILY,
     crate::micro::FAMILY,
 ];

@@ -183,6 +183,11 @@ pub fn apps() -> Vec<AppEntry> {
             build: |profile| triptych_movie::app(&profile.settings),
         },
         AppEntry {
+            name: "travel",
+            about: "search hotels, and reserve one with a flight, or not at all (11 functions)",
+            build: |profile| triptych_travel::app(&profile.settings),
+        },
+        AppEntry {
             name: "micro",
             about: "one operation per request on one hot key (2 functions)",
             build: |profile| triptych_micro::app(&profile.settings),
