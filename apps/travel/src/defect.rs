@@ -34,8 +34,8 @@ pub enum Defect {
     SearchesFour,
     /// Of several best hotels only the first is recommended.
     RecommendsFirst,
-    /// A password is right if it begins right.
-    AcceptsPrefix,
+    /// Whoever is known is let in, whatever the password.
+    AcceptsAnything,
 }
 
 impl Defect {
@@ -56,6 +56,6 @@ impl Defect {
         (Defect::Overbooks, "T9"),
         (Defect::SearchesFour, "T10"),
         (Defect::RecommendsFirst, "T11"),
-        (Defect::AcceptsPrefix, "T11"),
+        (Defect::AcceptsAnything, "T11"),
     ];
 }

@@ -52,26 +52,33 @@ impl Generator {
         let popularity = numbers.map(|n| Popularity::zipf(n as usize, exponent));
         let capacity = capacity(profile).map_err(told)?;
         let wanted = count("expected")? as f64 / demand(profile).map_err(told)?;
-        let places = [0, 1].map(|leg| {
+        let mut places = [0, 1].map(|leg| {
             let each = 0..numbers[leg] as usize;
-            each.map(|n| match capacity {
+            let places = each.map(|n| match capacity {
                 Some(capacity) => capacity as i64,
                 None => (wanted * popularity[leg].share(n)).round().max(1.0) as i64,
-            })
-            .collect()
+            });
+            places.collect::<Vec<_>>()
         });
+        let dates = profile.setting("mode") == "dates";
+        let listed = count("listed")?;
+        if let (true, Some(least)) = (dates, places[0].iter().min().copied()) {
+            // What is found is asked for its rooms, whether or not anybody reserves them.
+            let all = places[0].len().max(listed as usize);
+            places[0].resize(all, least);
+        }
         Ok(Generator {
             seed,
             mix: mix(profile).map_err(told)?,
             popularity,
             places,
             users: count("users")?,
-            listed: count("listed")?,
+            listed,
             sessions: count("sessions")?,
             rejects: profile.share("rejects").map_err(told)?,
             with_flight: profile.share("with_flight").map_err(told)?,
             steps: profile.setting("formulation") == "steps",
-            dates: profile.setting("mode") == "dates",
+            dates,
             published: profile.setting("compat") == "beldi",
         })
     }
@@ -114,7 +121,7 @@ impl Generator {
             input: match kind {
                 "search" => self.search(random),
                 "recommend" => self.recommend(random),
-                "user" => self.user(random),
+                "user" => self.user(index, random),
                 _ => self.reserve(index, random),
             },
             session: self.stream("session", index).below(self.sessions) as u32,
@@ -153,11 +160,11 @@ impl Generator {
         Value::map(Self::place(random).into_iter().chain(require))
     }
 
-    fn user(&self, random: &mut Random) -> Value {
-        let (username, password) = dataset::user(random.below(self.users));
-        // One in fifty is mistyped, but in the published measurements.
-        let mistyped = !self.published && random.chance(0.02);
-        let password = if mistyped { password + "x" } else { password };
+    fn user(&self, index: u64, random: &mut Random) -> Value {
+        let (username, mut password) = dataset::user(random.below(self.users));
+        if self.stream("reject", index).chance(self.rejects) {
+            password.push('x');
+        }
         Value::map([
             ("username", Value::from(username)),
             ("password", password.into()),

@@ -6,7 +6,7 @@
 //! `capacity` how many places each has (rooms a night, where nights are reserved), `listed` how many
 //! hotels a search can find, `users` how many users there are, `sessions` how many logical clients, `with_flight` the share of reserved nights
 //! that want a flight as well, `rejects` the share of reservations that name an unknown hotel or come
-//! with a wrong password.
+//! with a wrong password, and of logins with one.
 //!
 //! With `capacity = "scaled"` a hotel's places follow its popularity, so that all sell out together:
 //! of `expected` reservations there are `demand` for every place.
