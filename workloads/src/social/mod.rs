@@ -50,8 +50,8 @@ pub(crate) const FAMILY: Family = Family {
     ],
     profiles,
     check,
-    // Chunks so small that a post needs several.
-    small: &[("users", "12"), ("sessions", "8"), ("chunk", "3")],
+    // Chunks so small that a post needs several, and so few clients that sessions end.
+    small: &[("users", "12"), ("sessions", "5"), ("chunk", "3")],
 };
 
 /// The most posts before the load that a user can have on average.
