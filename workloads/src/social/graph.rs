@@ -63,16 +63,7 @@ impl Graph {
     /// A setting that is no size, a file that is no graph, or a number of users that is not the
     /// file's.
     pub fn of(profile: &Profile) -> Result<Self, SettingError> {
-        let users = match profile.setting("users") {
-            "" => None,
-            text => {
-                let users: Option<usize> = text.parse().ok();
-                let fits = |users: &usize| (2..=MOST_USERS).contains(users);
-                let users = users.filter(fits);
-                let bad = || profile.bad("users", "a whole number from 2 to 100000");
-                Some(users.ok_or_else(bad)?)
-            }
-        };
+        let users = users(profile)?;
         match profile.setting("graph") {
             "" => Err(profile.bad("graph", "reed98, or the path of an edge list")),
             GENERATED => Ok(Graph::generate(users.unwrap_or(USERS))),
@@ -88,6 +79,14 @@ impl Graph {
                     _ => Ok(graph),
                 }
             }
+        }
+    }
+
+    /// Whether [`Graph::of`] would have a graph. A file is read; nothing is generated.
+    pub(super) fn check(profile: &Profile) -> Result<(), SettingError> {
+        match profile.setting("graph") {
+            GENERATED => users(profile).map(drop),
+            _ => Graph::of(profile).map(drop),
         }
     }
 
@@ -177,6 +176,18 @@ impl Graph {
         }
         ratio(closed, pairs)
     }
+}
+
+/// How many users the profile asks for, if it says so.
+fn users(profile: &Profile) -> Result<Option<usize>, SettingError> {
+    let text = profile.setting("users");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let users = text.parse().ok();
+    let users = users.filter(|users| (2..=MOST_USERS).contains(users));
+    let bad = || profile.bad("users", "a whole number from 2 to 100000");
+    users.map(Some).ok_or_else(bad)
 }
 
 /// How many elements two ascending lists share.
@@ -298,7 +309,7 @@ mod tests {
         is_like_reed98(&list.graph.statistics());
         assert_eq!((list.repeated, list.loops), (0, 0));
         assert!(list.ids.iter().copied().eq(0..962));
-        // The same shape, and none of its edges by intent: as few in common as by chance.
+        // The same shape, but only by chance an edge of it.
         let generated = Graph::generate(USERS);
         let pairs = (0..USERS as u32).flat_map(|a| (0..a).map(move |b| (a, b)));
         let both =

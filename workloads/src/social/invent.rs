@@ -43,8 +43,8 @@ const DEGREES: [(f64, f64); 18] = [
 const REACH: f64 = 0.23;
 /// How many times as far those look who have found too few.
 const WIDER: f64 = 1.25;
-/// How often another partner is tried before an edge is given up. Only where almost everybody is
-/// friends with everybody, in very small graphs, is any given up.
+/// How often another partner is tried before an edge is given up. Only where somebody is to be
+/// friends with almost everybody, in small graphs, is any given up.
 const TRIES: usize = 1_000;
 
 /// The graph of this many users, at least 2.

@@ -112,8 +112,8 @@ fn check(profile: &Profile) -> Result<(), SettingError> {
     posts(profile)?;
     Mix::of(profile)?;
     Window::of(profile)?;
-    // Reads the file if there is one: better now than after half of a campaign.
-    Graph::of(profile).map(drop)
+    // A file is read now rather than after half of a campaign.
+    Graph::check(profile)
 }
 
 /// How many posts a user has before the load, on average.
