@@ -1,6 +1,6 @@
 //! The requests of a run, whatever its app.
 
-use crate::{Load, Planned, Profile, ledger, micro, movie, travel};
+use crate::{Load, Planned, Profile, ledger, micro, movie, social, travel};
 use triptych_model::{Random, mix, mix_str};
 
 /// Makes the data set and the requests of one run.
@@ -14,6 +14,8 @@ pub enum Generator {
     Travel(travel::Generator),
     /// Of the ledger.
     Ledger(ledger::Generator),
+    /// Of the social network.
+    Social(social::Generator),
 }
 
 impl Generator {
@@ -28,6 +30,10 @@ impl Generator {
                 movie::Generator::new(profile, &dataset, seed).map(Generator::Movie)
             }
             "travel" => travel::Generator::new(profile, seed).map(Generator::Travel),
+            "social" => {
+                let dataset = social::Dataset::of(profile).map_err(|error| error.to_string())?;
+                social::Generator::new(profile, dataset, seed).map(Generator::Social)
+            }
             "micro" => micro::Generator::new(profile, seed).map(Generator::Micro),
             "ledger" => ledger::Generator::new(profile, seed).map(Generator::Ledger),
             other => Err(format!("no requests are known for the app {other:?}")),
@@ -42,6 +48,7 @@ impl Generator {
             Generator::Movie(movie) => movie.loads(),
             Generator::Travel(travel) => travel.loads(),
             Generator::Ledger(ledger) => ledger.loads(),
+            Generator::Social(social) => social.loads(),
         }
     }
 
@@ -52,6 +59,7 @@ impl Generator {
             Generator::Movie(movie) => movie.kinds(),
             Generator::Travel(travel) => travel.kinds(),
             Generator::Ledger(ledger) => ledger.kinds(),
+            Generator::Social(social) => social.kinds(),
         }
     }
 
@@ -62,6 +70,7 @@ impl Generator {
             Generator::Movie(movie) => movie.request(index),
             Generator::Travel(travel) => travel.request(index),
             Generator::Ledger(ledger) => ledger.request(index),
+            Generator::Social(social) => social.request(index),
         }
     }
 }
