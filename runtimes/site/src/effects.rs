@@ -195,3 +195,125 @@ impl Effects {
         self.site.world.sleep(pause).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Timing, tables};
+    use std::cell::RefCell;
+    use triptych_api::{App, Error, Function, Retries};
+    use triptych_faas::Platform;
+    use triptych_store::{SimStore, StoreConfig};
+    use triptych_world::latency::Profile;
+    use triptych_world::{Options, World};
+
+    /// Answers with the next of these, and counts the calls.
+    struct Scripted(RefCell<Vec<Result<(), InvokeError>>>);
+
+    type Result<T, E = InvokeError> = std::result::Result<T, E>;
+
+    impl Platform for Scripted {
+        fn invoke(
+            &self,
+            scope: &Scope,
+            function: &Name,
+            payload: Payload,
+        ) -> LocalBoxFuture<'static, Result<Payload>> {
+            let came = self.enqueue(scope, function, payload.clone());
+            Box::pin(async move { came.await.map(|()| payload) })
+        }
+
+        fn enqueue(&self, _: &Scope, _: &Name, _: Payload) -> LocalBoxFuture<'static, Result<()>> {
+            let next = self.0.borrow_mut().remove(0);
+            Box::pin(async move { next })
+        }
+    }
+
+    /// Runs `body` with an app of one table, and a platform that ends calls like this.
+    fn with<F: Future<Output = ()>>(
+        ends: Vec<Result<()>>,
+        body: impl FnOnce(Effects, Rc<Scripted>) -> F + 'static,
+    ) where
+        F: 'static,
+    {
+        World::simulate(1, Options::default(), |world| async move {
+            let profile = Profile::shipped("aws-2020").unwrap();
+            let store = SimStore::new(&world, &profile, StoreConfig::default()).unwrap();
+            let platform = Rc::new(Scripted(RefCell::new(ends)));
+            let function = Function {
+                name: Name::from("Front"),
+                tables: vec![Name::from("cells")],
+                handler: Rc::new(|_, _| Box::pin(async { Ok(Value::Null) })),
+            };
+            let app = App {
+                name: "one",
+                functions: vec![function],
+                workflows: Vec::new(),
+                kinds: Vec::new(),
+                elements: |_, _| None,
+                observe: |_, _, _| Value::Null,
+                rules: |_| (Vec::new(), Default::default()),
+            };
+            let site = Rc::new(Site {
+                world: world.clone(),
+                store: Rc::new(store),
+                platform: Rc::clone(&platform) as Rc<dyn Platform>,
+                app: Rc::new(app),
+                retries: Retries(0),
+                timing: Timing::default(),
+            });
+            tables::create(Rc::clone(&site), Vec::new()).await.unwrap();
+            let scope = Scope::new(world.begin_request(0, 0), 1, Life::new());
+            body(Effects { site, scope }, platform).await;
+        })
+        .expect("no deadlock");
+    }
+
+    #[test]
+    fn documents_are_those_that_exist_however_many_and_often_they_are_asked_for() {
+        with(Vec::new(), |effects, _| async move {
+            let table = Name::from("cells");
+            let key = |n: i64| Name::from(n.to_string());
+            for n in 0..150 {
+                let write = tables::replace(&table, &key(n), Value::Int(n), None);
+                let writes = vec![write];
+                let done = effects
+                    .store("put", Request::TransactWrite { writes })
+                    .await;
+                assert_eq!(done, Ok(Response::Done));
+            }
+            let keys: Vec<Name> = (0..200).chain([3, 3]).map(key).collect();
+            let found = effects.documents("look", &table, &keys).await.unwrap();
+            let all = tables::look(&effects.site, &table).await.unwrap();
+            assert_eq!((found.len(), &found), (150, &all));
+            let three = effects.document("look", &table, &key(3)).await;
+            assert_eq!(three, Ok(Some(Value::Int(3))));
+            assert_eq!(effects.document("look", &table, &key(150)).await, Ok(None));
+            let state = tables::state(&effects.site).await.unwrap();
+            assert_eq!(state.tables[&table], all);
+        });
+    }
+
+    #[test]
+    fn only_failures_that_the_caller_accepts_are_tried_again_and_not_for_ever() {
+        let throttled = || Err(InvokeError::Throttled("quota"));
+        let mut ends = vec![throttled(), throttled(), Ok(()), Err(InvokeError::Timeout)];
+        ends.extend((0..7).map(|_| throttled()));
+        with(ends, |effects, platform| async move {
+            let (front, body) = (Name::from("Front"), Value::Int(1));
+            let refused = |error: &InvokeError| matches!(error, InvokeError::Throttled(_));
+            let left = || platform.0.borrow().len();
+            let reply = effects.invoke("call", &front, &body, refused).await;
+            assert_eq!((reply, left()), (Ok(Value::Int(1)), 8));
+            let in_doubt = effects.invoke("call", &front, &body, refused).await;
+            assert!(matches!(in_doubt, Err(Error::Interrupted(_))));
+            assert_eq!(left(), 7);
+            let sent = effects.enqueue("send", &front, &body, refused).await;
+            assert!(matches!(sent, Err(Error::Interrupted(_))));
+            assert_eq!(left(), 6 - INVOKE_RETRIES as usize);
+            let resumed = effects.resume("resume", 0, &front, body).await;
+            assert!(matches!(resumed, Err(Error::Interrupted(_))));
+            assert_eq!(left(), 5 - INVOKE_RETRIES as usize);
+        });
+    }
+}

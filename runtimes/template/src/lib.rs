@@ -1,12 +1,13 @@
 //! A small runtime with exactly-once effects, written to be read, copied and changed.
 //!
 //! Whatever an instance of a function learns or does at a step goes into its *journal*, in one
-//! store transaction with the effect itself (`record`). Its first entry is the call, its
-//! last one the reply. An execution that is repeated from the beginning finds in the journal what it
-//! did already, and does only the rest; a timer repeats what was called and left no reply (`restart`).
+//! store transaction with the effect itself (`record`). Its first entry is the call, its last one
+//! the reply. An execution that is repeated from the beginning finds in the journal what it did
+//! already, and does only the rest; a timer repeats calls that left no reply (`restart`).
 //!
-//! What it does not have: transactions, a collector that deletes old journals, and results of steps
-//! over the store's 400 KB an item. Each is a place to go on from.
+//! What it does not have: transactions, a collector that deletes old journals, a shorter way to a
+//! reply than all steps before it, and results of steps over the store's 400 KB an item. Each is a
+//! place to go on from.
 
 mod run;
 

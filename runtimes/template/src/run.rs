@@ -11,7 +11,8 @@ use triptych_api::{
 use triptych_faas::{Execution, timer_payload};
 use triptych_site::tables::{remove, replace, rows, unchanged, updated};
 use triptych_site::{Effects, Envelope, Site, interrupted};
-use triptych_store::{Cancellation, Request, StoreError, Write};
+use triptych_store::Cancellation::{ConditionFailed, Validation};
+use triptych_store::{Request, StoreError, Write};
 use triptych_world::{MS, mix_str};
 
 /// The table of what was done, by its place: an instance's id is that of its call, a step's and the
@@ -101,11 +102,11 @@ impl Run {
             let both = Request::TransactWrite { writes };
             match self.effects.store("template.record", both).await {
                 Ok(_) => return Ok(outcome),
-                Err(StoreError::Cancelled(why)) if why[0] == Cancellation::ConditionFailed => {
+                Err(StoreError::Cancelled(why)) if why.first() == Some(&ConditionFailed) => {
                     let entry = self.effects.document("template.recorded", &journal, place);
                     return Ok(from_value(&entry.await?.unwrap_or_default())?);
                 }
-                Err(StoreError::Cancelled(why)) if !why.contains(&Cancellation::Validation) => {
+                Err(StoreError::Cancelled(why)) if !why.contains(&Validation) => {
                     self.effects.pause(tried).await;
                 }
                 Err(error) => return Err(interrupted(error)),
