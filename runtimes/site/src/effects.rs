@@ -230,12 +230,10 @@ mod tests {
     }
 
     /// Runs `body` with an app of one table, and a platform that ends calls like this.
-    fn with<F: Future<Output = ()>>(
+    fn with<F: Future<Output = ()> + 'static>(
         ends: Vec<Result<()>>,
         body: impl FnOnce(Effects, Rc<Scripted>) -> F + 'static,
-    ) where
-        F: 'static,
-    {
+    ) {
         World::simulate(1, Options::default(), |world| async move {
             let profile = Profile::shipped("aws-2020").unwrap();
             let store = SimStore::new(&world, &profile, StoreConfig::default()).unwrap();
