@@ -4,7 +4,6 @@
 use std::rc::Rc;
 use std::sync::Mutex;
 use triptych_api::App;
-use triptych_baseline::Baseline;
 use triptych_beldi::{Beldi, Config};
 use triptych_faas::Deployment;
 use triptych_workloads::Profile;
@@ -71,17 +70,7 @@ fn shipped() -> Vec<RuntimeEntry> {
             name: "baseline",
             about: "straight to the store and the platform; no exactly-once, no isolation",
             declares: triptych_baseline::DECLARES,
-            deploy: |site| {
-                let Site {
-                    world,
-                    store,
-                    platform,
-                    app,
-                    retries,
-                    ..
-                } = site;
-                Rc::new(Baseline::new(world, store, platform, app, retries))
-            },
+            deploy: triptych_baseline::deploy,
         },
         RuntimeEntry {
             name: "beldi",
