@@ -85,6 +85,8 @@ pub struct RuntimeEntry {
     pub about: &'static str,
     /// What it promises.
     pub declares: Declares,
+    /// Whether it runs workflows of the platform ([`triptych_api::Workflow`]).
+    pub workflows: bool,
     /// Puts an app into it.
     pub deploy: fn(Site) -> Rc<dyn Deployment>,
 }

@@ -17,10 +17,10 @@ use triptych_world::{MS, mix_str};
 
 /// The table of what was done, by its place: an instance's id is that of its call, a step's and the
 /// reply's are under it. A callee's id is the place of the step that calls it.
-pub(crate) const JOURNAL: &str = "journal";
+pub(crate) const JOURNAL: &str = "template-journal";
 /// The table of calls that have no reply, by instance: the function, the client's request that
 /// caused the call, and when that was.
-pub(crate) const OPEN: &str = "open";
+pub(crate) const OPEN: &str = "template-open";
 /// What the timer asks for.
 pub(crate) const RESTART: &str = "restart";
 /// How often a step is tried that others get in the way of.

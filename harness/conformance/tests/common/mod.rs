@@ -23,6 +23,7 @@ pub(crate) fn broken(deploy: fn(Site) -> Rc<dyn Deployment>) -> Vec<&'static str
         name: "broken",
         about: "wrong",
         declares: triptych_template::DECLARES,
+        workflows: false,
         deploy,
     };
     names(&check(&entry, Depth::Quick, |_| {}))
@@ -58,7 +59,7 @@ fn is_call(write: &Write) -> bool {
     let (Write::Update { table, .. } | Write::Delete { table, .. }) = write else {
         return false;
     };
-    &**table == "open"
+    &**table == "template-open"
 }
 
 fn with(site: Site, change: Change) -> Rc<dyn Deployment> {
