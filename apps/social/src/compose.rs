@@ -140,8 +140,8 @@ async fn publish(
 ) -> Result<()> {
     let store = StorePost { post: post.clone() };
     let timelines = Timelines::of(post, answered);
-    let first = config.has(Defect::ExposeFirst)
-        || (config.has(Defect::ReplyFirst) && post.parent.is_some());
+    let reply_first = config.has(Defect::ReplyFirst) || config.has(Defect::LateInThread);
+    let first = config.has(Defect::ExposeFirst) || (reply_first && post.parent.is_some());
     match config.formulation {
         Formulation::Txn => {
             ctx.transaction(async |tx| {

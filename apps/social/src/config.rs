@@ -41,8 +41,10 @@ pub enum Defect {
     OneSidedFollow,
     /// Every URL gets the same short code.
     ReuseShortCode,
-    /// A reply is handed over before it is stored and stands in its thread.
+    /// A reply is handed over to the timelines before it is stored.
     ReplyFirst,
+    /// A reply is in the timelines, and often long before it is in its thread.
+    LateInThread,
     /// The author's own home timeline gets the post.
     TellStranger,
     /// One read of a timeline in four is answered from an old copy.

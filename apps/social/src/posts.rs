@@ -155,14 +155,14 @@ async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
 }
 
 async fn store(config: Config, ctx: &mut Ctx, post: &Post) -> Result<()> {
-    if config.has(Defect::ReplyFirst) && post.root.is_some() {
-        // Long enough for others to meet the answer where it is not to be found yet.
-        for _ in 0..8 {
-            ctx.now().await?;
-        }
-    }
     ctx.write(POST, &post.post_id, post).await?;
     if let Some(root) = &post.root {
+        if config.has(Defect::LateInThread) && ctx.random().await? % 2 == 0 {
+            // Long enough for others to answer it, and to overtake it in the thread.
+            for _ in 0..300 {
+                ctx.now().await?;
+            }
+        }
         // After the body: what is listed is stored.
         let change = Change::append("entries", Entry::of(post).to_value());
         ctx.update(THREAD, root, None, vec![change]).await?;

@@ -103,33 +103,40 @@ pub(crate) fn functions(config: Config) -> [Function; 3] {
 /// Where a text has links and mentions (without the `@`), each in order.
 fn scan(text: &str) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
     let (mut links, mut mentions) = (Vec::new(), Vec::new());
-    let mut at = 0;
-    while let Some(next) = text[at..].find(['h', '@']) {
-        at += next;
-        let rest = &text[at..];
-        let run = |from: usize, ends: fn(char) -> bool| {
-            from + rest[from..].find(ends).unwrap_or(rest.len() - from)
-        };
-        let scheme = ["http://", "https://"]
-            .into_iter()
-            .find(|scheme| rest.starts_with(scheme));
-        let (begins, ends, found) = match scheme {
-            Some(scheme) => (0, run(scheme.len(), char::is_whitespace), &mut links),
-            None if rest.starts_with('@') => {
-                let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-');
-                (1, run(1, ends), &mut mentions)
+    let mut from = 0;
+    loop {
+        let link = next_link(text, from);
+        let until = link.as_ref().map_or(text.len(), |link| link.start);
+        for (at, _) in text[from..until].match_indices('@') {
+            let begins = from + at + 1;
+            let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            let rest = &text[begins..until];
+            let length = rest.find(|c| !in_name(c)).unwrap_or(rest.len());
+            if length > 0 {
+                mentions.push(begins..begins + length);
             }
-            None => {
-                at += 1;
-                continue;
-            }
-        };
-        if ends > scheme.map_or(1, str::len) {
-            found.push(at + begins..at + ends);
         }
-        at += ends;
+        let Some(link) = link else { break };
+        from = link.end;
+        links.push(link);
     }
     (links, mentions)
+}
+
+/// The first link from there on.
+fn next_link(text: &str, from: usize) -> Option<Range<usize>> {
+    let schemes = ["http://", "https://"].into_iter().flat_map(|scheme| {
+        let places = text[from..].match_indices(scheme);
+        let places = places.map(move |(at, _)| from + at);
+        // A scheme with nothing after it is none.
+        places
+            .map(|at| {
+                let rest = &text[at..];
+                at..at + rest.find(char::is_whitespace).unwrap_or(rest.len())
+            })
+            .find(|link| link.len() > scheme.len())
+    });
+    schemes.min_by_key(|link| link.start)
 }
 
 async fn text(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
@@ -247,7 +254,7 @@ mod tests {
 
     #[test]
     fn links_and_mentions_are_found_where_they_are() {
-        let text = "hi @user_1, see http://a/b?c=@d and https://e @f-2@user_1 http:// @ http";
+        let text = "hi @user_1, see http://a/b?c=@d and @https://e @f-2@user_1 http:// @ http";
         let (links, mentions) = scan(text);
         let at = |found: Vec<Range<usize>>| -> Vec<&str> {
             found.into_iter().map(|range| &text[range]).collect()

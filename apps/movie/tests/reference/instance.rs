@@ -10,7 +10,7 @@ use std::task::Poll;
 use triptych_api::model::{Comparison, Random, Segment, mix_str};
 use triptych_api::{
     App, Call, Change, Condition, Ctx, Error, Fresh, Instance, LocalBoxFuture, Name, Path, Result,
-    Retries, Step, Updated, Value, apply,
+    Retries, Step, TxEnd, Updated, Value, apply,
 };
 
 pub(super) struct World {
@@ -24,6 +24,8 @@ pub(super) struct World {
     pub(super) spawned: Vec<Task>,
     pub(super) settled: BTreeMap<usize, u64>,
     pub(super) executions: BTreeMap<String, u64>,
+    /// Whether a transaction is under way: there is one at a time.
+    pub(super) in_transaction: bool,
 }
 
 pub(super) struct Task {
@@ -296,6 +298,25 @@ impl Instance for Execution {
                 Fresh::UniqueId => Value::from(format!("{hash:016x}")),
                 Fresh::Random => Value::Int((hash >> 1) as i64),
             })
+        })
+    }
+
+    fn begin(&self, _: Step, _: u32) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            while std::mem::replace(&mut self.world.borrow_mut().in_transaction, true) {
+                pause().await;
+            }
+            Ok(())
+        })
+    }
+
+    /// Transactions of the tested apps refuse before they change anything, so an abort has nothing to
+    /// undo.
+    fn end(&self, _: Step, _: u32, _: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            pause().await;
+            self.world.borrow_mut().in_transaction = false;
+            Ok(())
         })
     }
 }

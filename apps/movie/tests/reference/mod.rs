@@ -1,7 +1,10 @@
 //! A runtime to test apps and rules with: tables in memory, every operation atomic, nothing ever
 //! crashes, and tasks take turns in an order that the seed decides. What it leaves behind is right
 //! by construction, so a rule that complains of it is wrong. With a [`Bug`] it is a runtime that
-//! breaks one promise, and some rule must complain.
+//! breaks one promise, and some rule must complain. Transactions run one at a time; what runs outside
+//! of them takes its turns in between.
+//!
+//! It knows no app: the tests of several share it.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 mod instance;
@@ -126,6 +129,7 @@ pub fn run(
         spawned: Vec::new(),
         settled: BTreeMap::new(),
         executions: BTreeMap::new(),
+        in_transaction: false,
     }));
     for (at, load) in loads.into_iter().enumerate() {
         let id = Name::from(format!("load{at}"));
