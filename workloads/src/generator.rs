@@ -1,6 +1,6 @@
 //! The requests of a run, whatever its app.
 
-use crate::{Load, Planned, Profile, ledger, micro, movie};
+use crate::{Load, Planned, Profile, ledger, micro, movie, social};
 use triptych_model::{Random, mix, mix_str};
 
 /// Makes the data set and the requests of one run.
@@ -12,6 +12,8 @@ pub enum Generator {
     Movie(movie::Generator),
     /// Of the ledger.
     Ledger(ledger::Generator),
+    /// Of the social network.
+    Social(social::Generator),
 }
 
 impl Generator {
@@ -24,6 +26,10 @@ impl Generator {
             "movie" => {
                 let dataset = movie::Dataset::of(profile).map_err(|error| error.to_string())?;
                 movie::Generator::new(profile, &dataset, seed).map(Generator::Movie)
+            }
+            "social" => {
+                let dataset = social::Dataset::of(profile).map_err(|error| error.to_string())?;
+                social::Generator::new(profile, dataset, seed).map(Generator::Social)
             }
             "micro" => micro::Generator::new(profile, seed).map(Generator::Micro),
             "ledger" => ledger::Generator::new(profile, seed).map(Generator::Ledger),
@@ -38,6 +44,7 @@ impl Generator {
             Generator::Micro(micro) => micro.loads(),
             Generator::Movie(movie) => movie.loads(),
             Generator::Ledger(ledger) => ledger.loads(),
+            Generator::Social(social) => social.loads(),
         }
     }
 
@@ -47,6 +54,7 @@ impl Generator {
             Generator::Micro(micro) => micro.kinds(),
             Generator::Movie(movie) => movie.kinds(),
             Generator::Ledger(ledger) => ledger.kinds(),
+            Generator::Social(social) => social.kinds(),
         }
     }
 
@@ -56,6 +64,7 @@ impl Generator {
             Generator::Micro(micro) => micro.request(index),
             Generator::Movie(movie) => movie.request(index),
             Generator::Ledger(ledger) => ledger.request(index),
+            Generator::Social(social) => social.request(index),
         }
     }
 }

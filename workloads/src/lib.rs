@@ -9,11 +9,13 @@
 //! requests. Functions and entry points are named by their text here, because workloads know no app:
 //! what reaches the app is plain data, as from any client.
 
+mod draw;
 mod generator;
 pub mod ledger;
 pub mod micro;
 pub mod movie;
 mod profile;
+pub mod social;
 mod zipf;
 
 pub use generator::Generator;

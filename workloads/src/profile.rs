@@ -57,6 +57,18 @@ pub enum SettingError {
         /// What it could be.
         allowed: &'static str,
     },
+    /// The key can have such a value, but what this one names cannot be used.
+    #[error("profile {profile}: {key} = {value:?} cannot be used: {problem}")]
+    Unusable {
+        /// The profile.
+        profile: String,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// Why, with the place if it is a file.
+        problem: String,
+    },
 }
 
 /// All named workloads.
@@ -83,8 +95,9 @@ pub(crate) struct Family {
 }
 
 /// One entry an app.
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 4] = [
     crate::movie::FAMILY,
+    crate::social::FAMILY,
     crate::ledger::FAMILY,
     crate::micro::FAMILY,
 ];
@@ -189,6 +202,16 @@ impl Profile {
     /// The value of a setting; empty if it is not set.
     pub(crate) fn setting(&self, key: &str) -> &str {
         self.settings.get(key).map_or("", String::as_str)
+    }
+
+    /// The error for a value that is of the right kind and still cannot be used.
+    pub(crate) fn unusable(&self, key: &str, problem: String) -> SettingError {
+        SettingError::Unusable {
+            profile: self.name.clone(),
+            key: key.to_owned(),
+            value: self.setting(key).to_owned(),
+            problem,
+        }
     }
 
     pub(crate) fn bad(&self, key: &str, allowed: &'static str) -> SettingError {

@@ -332,7 +332,9 @@ impl Campaign {
                         near.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
                     (Some(key.clone()), format!("{error}{near}"))
                 }
-                SettingError::BadValue { key, .. } => (Some(key.clone()), error.to_string()),
+                SettingError::BadValue { key, .. } | SettingError::Unusable { key, .. } => {
+                    (Some(key.clone()), error.to_string())
+                }
             })?;
         let app = triptych_registry::app(&profile.app).map_err(|error| plain(error.to_string()))?;
         (app.build)(&profile).map_err(plain)?;

@@ -1,8 +1,8 @@
 //! The requests of a run, each a pure function of the seed and its position.
 
 use super::dataset::Dataset;
-use super::invent::alphanumeric;
 use super::{compose_only, uniform};
+use crate::draw::text;
 use crate::generator::{share, stream};
 use crate::zipf::Popularity;
 use crate::{Load, Planned, Profile};
@@ -149,9 +149,7 @@ impl Generator {
             }
         }
         let rating = review.below(11) as i64;
-        let text: String = (0..TEXT_LENGTH)
-            .map(|_| alphanumeric(&mut review))
-            .collect();
+        let text = text(&mut review, TEXT_LENGTH);
         Value::map([
             // The client's name for the request: the stored review carries it, so that the oracle
             // knows what became of requests that were never answered.

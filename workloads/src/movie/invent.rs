@@ -5,6 +5,7 @@
 //! of that length. Five titles in a thousand are shared by two movies, as there.
 
 use super::dataset::Movie;
+use crate::draw::{alphanumeric, quantile};
 use std::collections::BTreeSet;
 use triptych_model::{Random, mix, mix_str};
 
@@ -146,19 +147,4 @@ fn capital(word: &str) -> String {
         .enumerate()
         .map(|(at, c)| if at == 0 { c.to_ascii_uppercase() } else { c })
         .collect()
-}
-
-/// The value at a share, with straight lines between the known quantiles.
-fn quantile(table: &[(f64, f64)], share: f64) -> f64 {
-    let after = table
-        .partition_point(|(known, _)| *known <= share)
-        .clamp(1, table.len() - 1);
-    let ((x0, y0), (x1, y1)) = (table[after - 1], table[after]);
-    y0 + (y1 - y0) * (share - x0) / (x1 - x0)
-}
-
-/// One of the 62 letters and digits.
-pub(crate) fn alphanumeric(random: &mut Random) -> char {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    char::from(ALPHABET[random.below(62) as usize])
 }

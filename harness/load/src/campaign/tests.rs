@@ -224,6 +224,16 @@ fn settings_are_the_profiles() {
 }
 
 #[test]
+fn a_file_that_a_setting_names_is_read_before_the_first_run() {
+    let text = GOOD.replace("full-movie", "full-social");
+    let with = |path: &str| mistakes(&format!("{text}[settings]\ngraph = {path:?}\n"));
+    let no_graph = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let place = format!("{no_graph}:1: expected two ids");
+    has(&with(no_graph), &["mine.toml:10:9", &place, "[package]"]);
+    has(&with("no/such/file"), &["mine.toml:10:9", "no/such/file: "]);
+}
+
+#[test]
 fn what_is_not_toml_is_shown_where_it_stops() {
     has(
         &mistakes("name = \"x\"\nrates = [1, 2\nduration"),
