@@ -194,6 +194,11 @@ pub fn apps() -> Vec<AppEntry> {
             about: "lists and accounts at two branches of a bank, to test isolation (3 functions)",
             build: |profile| triptych_ledger::app(&profile.settings),
         },
+        AppEntry {
+            name: "social",
+            about: "a social network: posts, timelines, threads, follows (13 functions)",
+            build: |profile| triptych_social::app(&profile.settings),
+        },
     ]
 }
 

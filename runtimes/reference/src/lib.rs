@@ -1,7 +1,8 @@
 //! A runtime to test apps and rules with: tables in memory, every operation atomic, nothing ever
 //! crashes, and tasks take turns in an order that the seed decides. What it leaves behind is right
 //! by construction, so a rule that complains of it is wrong. With a [`Bug`] it is a runtime that
-//! breaks one promise, and some rule must complain.
+//! breaks one promise, and some rule must complain. Transactions run one at a time, and nothing beside
+//! them.
 //!
 //! It is for tests alone: it needs no world, no store and no platform, and cannot be measured. A
 //! newcomer can start with [`run`].
@@ -128,6 +129,66 @@ enum Fate {
 /// When each request was answered, and what.
 type Answers = BTreeMap<usize, (u64, Result<Value>)>;
 
+fn new_world(app: &App, seed: u64) -> Shared {
+    Rc::new(RefCell::new(World {
+        app: app.clone(),
+        tables: BTreeMap::new(),
+        older: BTreeMap::new(),
+        turn: 0,
+        random: Random::new(mix_str(seed, "bugs")),
+        bug: None,
+        spawned: Vec::new(),
+        settled: BTreeMap::new(),
+        executions: BTreeMap::new(),
+        open: None,
+    }))
+}
+
+/// Executes a request while nothing else happens, and then what it sent.
+fn alone(world: &Shared, id: &str, request: Request) -> Result<Value> {
+    let (function, op) = (request.function, request.op);
+    let run = execute(
+        world,
+        Name::from(id),
+        usize::MAX,
+        None,
+        &function,
+        &op,
+        request.input,
+    );
+    let mut run = Box::pin(run);
+    let answer = loop {
+        if let Some(answer) = poll(world, run.as_mut()) {
+            break answer;
+        }
+    };
+    loop {
+        let sent = world.borrow_mut().spawned.pop();
+        let Some(mut task) = sent else { break };
+        while poll(world, task.future.as_mut()).is_none() {}
+    }
+    answer
+}
+
+/// Runs one request after another, each with all that it sends: what was answered, and what is left.
+pub fn run_serially(app: &App, requests: Vec<Request>) -> (Vec<Result<Value>>, State) {
+    let world = new_world(app, 0);
+    let requests = requests.into_iter().enumerate();
+    let answers = requests.map(|(at, request)| {
+        // No two requests share a millisecond.
+        let turn = world.borrow().turn;
+        world.borrow_mut().turn = turn.next_multiple_of(TURNS_PER_MS) + TURNS_PER_MS;
+        alone(&world, &format!("request{at}"), request)
+    });
+    let answers = answers.collect();
+    let tables = world.borrow().tables.clone();
+    let state = State {
+        tables,
+        ..State::default()
+    };
+    (answers, state)
+}
+
 /// Runs the loads one after another, then the requests, up to eight at a time.
 ///
 /// # Panics
@@ -141,30 +202,9 @@ pub fn run(
     seed: u64,
     bug: Option<Bug>,
 ) -> Run {
-    let world = Rc::new(RefCell::new(World {
-        app: app.clone(),
-        tables: BTreeMap::new(),
-        older: BTreeMap::new(),
-        turn: 0,
-        random: Random::new(mix_str(seed, "bugs")),
-        bug: None,
-        spawned: Vec::new(),
-        settled: BTreeMap::new(),
-        executions: BTreeMap::new(),
-        open: None,
-    }));
+    let world = new_world(app, seed);
     for (at, load) in loads.into_iter().enumerate() {
-        let id = Name::from(format!("load{at}"));
-        let mut future = Box::pin(execute(
-            &world,
-            id,
-            usize::MAX,
-            None,
-            &load.function,
-            &load.op,
-            load.input,
-        ));
-        while poll(&world, future.as_mut()).is_none() {}
+        let _ = alone(&world, &format!("load{at}"), load);
     }
     world.borrow_mut().bug = bug;
     world.borrow_mut().executions.clear();
