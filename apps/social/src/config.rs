@@ -53,6 +53,23 @@ pub enum Defect {
     StaleFollowers,
 }
 
+impl Defect {
+    /// All of them, each with the rule that is meant for it.
+    pub const ALL: [(Defect, &'static str); 11] = [
+        (Defect::SkipFollower, "S4"),
+        (Defect::ExposeFirst, "S8"),
+        (Defect::FanOutTwice, "S4"),
+        (Defect::DropHandOff, "S3"),
+        (Defect::OneSidedFollow, "S7"),
+        (Defect::ReuseShortCode, "S2"),
+        (Defect::ReplyFirst, "S8"),
+        (Defect::LateInThread, "S9"),
+        (Defect::TellStranger, "S4"),
+        (Defect::StaleRead, "S10"),
+        (Defect::StaleFollowers, "S11"),
+    ];
+}
+
 /// The settings of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {

@@ -47,18 +47,7 @@ pub const NAME: &str = "travel";
 /// # Errors
 /// A value that the app does not know; the text lists the allowed ones.
 pub fn app(settings: &BTreeMap<String, String>) -> std::result::Result<App, String> {
-    build(settings, None)
-}
-
-/// The application with a seeded bug, to test the rules with.
-///
-/// # Errors
-/// As [`app`].
-pub fn defective(
-    settings: &BTreeMap<String, String>,
-    defect: Defect,
-) -> std::result::Result<App, String> {
-    build(settings, Some(defect))
+    app_with(settings, None)
 }
 
 /// The settings and the seeded bug, for every function.
@@ -74,7 +63,11 @@ impl Setup {
     }
 }
 
-fn build(
+/// [`app`] with a seeded bug, to test that the rules find it.
+///
+/// # Errors
+/// See [`app`].
+pub fn app_with(
     settings: &BTreeMap<String, String>,
     defect: Option<Defect>,
 ) -> std::result::Result<App, String> {

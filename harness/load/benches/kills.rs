@@ -1,6 +1,6 @@
-//! Which rule kills which seeded bug of Beldi: every bug is put under several workloads with faults,
-//! and the rules that are violated are told. A bug is caught if some rule is violated, or if the run
-//! never comes to rest, which is a finding too.
+//! Which rule kills which seeded bug: every bug of Beldi is put under several workloads with faults,
+//! and every bug of an app under its own on Beldi, and the rules that are violated are told. A bug is
+//! caught if some rule is violated, or if the run never comes to rest, which is a finding too.
 //!
 //! Bugs of collectors need runs that are longer than `T`. What no workload shows here is shown by the
 //! crash tests of the runtime (`cargo test -p triptych-beldi`), where single crashes are aimed.
@@ -13,10 +13,12 @@ mod common;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use triptych_api::App;
 use triptych_beldi::Bug;
 use triptych_load::campaign::Campaign;
 use triptych_load::pool::{self, Cancel};
 use triptych_load::run::{Subject, Watch, run_subject};
+use triptych_workloads::Profile;
 
 const SEEDS: u64 = 4;
 
@@ -59,31 +61,164 @@ thread_local! {
     static BUG: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 
+/// A bug, or none.
+#[derive(Clone, Copy)]
+enum Seeded {
+    Nothing,
+    Beldi(Bug),
+    Travel(triptych_travel::Defect),
+    Social(triptych_social::Defect),
+}
+
+impl Seeded {
+    fn name(self) -> String {
+        match self {
+            Seeded::Nothing => "(none)".to_owned(),
+            Seeded::Beldi(bug) => format!("{bug:?}"),
+            Seeded::Travel(defect) => format!("travel: {defect:?}"),
+            Seeded::Social(defect) => format!("social: {defect:?}"),
+        }
+    }
+
+    fn app(self, profile: &Profile) -> Option<App> {
+        let built = match self {
+            Seeded::Travel(defect) => triptych_travel::app_with(&profile.settings, Some(defect)),
+            Seeded::Social(defect) => triptych_social::app_with(&profile.settings, Some(defect)),
+            Seeded::Nothing | Seeded::Beldi(_) => return None,
+        };
+        Some(built.expect("its settings are known"))
+    }
+}
+
+/// A workload that a bug is put under.
+#[derive(Clone, Copy)]
+struct Load {
+    profile: &'static str,
+    /// Settings besides those that make it small, as lines of a campaign.
+    settings: &'static str,
+    rate: u32,
+    duration: &'static str,
+    crashes: f64,
+}
+
+impl Load {
+    const fn short(profile: &'static str) -> Load {
+        Load {
+            profile,
+            settings: "",
+            rate: 60,
+            duration: "12s",
+            crashes: 0.2,
+        }
+    }
+
+    /// Without faults: the bugs of an app need none.
+    const fn app(profile: &'static str, settings: &'static str) -> Load {
+        Load {
+            settings,
+            rate: 40,
+            crashes: 0.0,
+            ..Load::short(profile)
+        }
+    }
+
+    const fn long(profile: &'static str) -> Load {
+        Load {
+            rate: 3,
+            duration: "10min",
+            crashes: 0.05,
+            ..Load::short(profile)
+        }
+    }
+}
+
+const SHORT_LOADS: [Load; 5] = [
+    Load::short("full-movie"),
+    Load::short("full-movie-choreo"),
+    Load {
+        rate: 20,
+        duration: "4s",
+        crashes: 0.15,
+        ..Load::short("hot-ledger")
+    },
+    Load {
+        rate: 20,
+        duration: "8s",
+        crashes: 0.15,
+        ..Load::short("hot-travel-1")
+    },
+    Load {
+        rate: 20,
+        duration: "8s",
+        ..Load::short("full-social-interactive")
+    },
+];
+const LONG_LOADS: [Load; 3] = [
+    Load::long("full-movie-choreo"),
+    Load::long("hot-ledger"),
+    Load::long("micro-beldi-gc"),
+];
+
+/// Under what a bug of the travel app is put.
+fn travel_load(defect: triptych_travel::Defect) -> Load {
+    use triptych_travel::Defect::{ForgetsLastNight, NoCompensation, Overbooks};
+    const SETTINGS: &str = "rejects = 0.2\nlisted = 80\n";
+    match defect {
+        NoCompensation => Load::app("full-travel-saga", SETTINGS),
+        ForgetsLastNight | Overbooks => Load::app("full-travel-dates", SETTINGS),
+        _ => Load::app("full-travel", SETTINGS),
+    }
+}
+
+/// Under what a bug of the social network is put.
+fn social_load(defect: triptych_social::Defect) -> Load {
+    use triptych_social::Defect::{ExposeFirst, LateInThread, ReplyFirst, StaleRead};
+    let settings = match defect {
+        ExposeFirst | LateInThread | ReplyFirst | StaleRead => "formulation = \"sync\"\n",
+        _ => "",
+    };
+    Load::app("full-social-interactive", settings)
+}
+
 /// What a workload says of a bug.
-fn shown(profile: &str, long: bool, bug: Option<Bug>) -> BTreeSet<String> {
-    BUG.set(bug);
+fn shown(seeded: Seeded, load: &Load) -> BTreeSet<String> {
+    BUG.set(match seeded {
+        Seeded::Beldi(bug) => Some(bug),
+        _ => None,
+    });
+    let Load {
+        profile,
+        settings,
+        rate,
+        duration,
+        crashes,
+    } = load;
     let mut rules = BTreeSet::new();
     for seed in 1..=SEEDS {
-        let settings: String = triptych_workloads::find(profile)
+        let small = triptych_workloads::find(profile)
             .expect("it exists")
-            .small()
+            .small();
+        let small = small
             .iter()
+            .filter(|(key, _)| !settings.contains(&format!("{key} =")));
+        let small: String = small
             .map(|(key, value)| format!("{key} = {value:?}\n"))
             .collect();
-        let (rate, duration, crashes) = match (long, profile) {
-            (true, _) => (3, "10min", 0.05),
-            (false, "hot-ledger") => (20, "4s", 0.15),
-            (false, _) => (60, "12s", 0.2),
-        };
+        let duplicates = if *crashes > 0.0 { 0.05 } else { 0.0 };
         let text = format!(
             "name = \"kills\"\nruntimes = [\"beldi\"]\nprofiles = [{profile:?}]\nrates = [{rate}]\n\
              duration = {duration:?}\nwarmup = \"0s\"\nseeds = {seed}\n[platform]\nshuffle = true\n\
              [timing]\ndrain = \"40min\"\n\
-             [faults]\ncrash_rate = {crashes}\nduplicate_rate = 0.05\n[settings]\n{settings}"
+             [faults]\ncrash_rate = {crashes}\nduplicate_rate = {duplicates}\n\
+             [settings]\n{small}{settings}"
         );
         let campaign = Campaign::parse("kills", &text).expect("it is a campaign");
         let cell = &campaign.cells()[0];
         let mut subject = Subject::of(&campaign, cell).expect("it is known");
+        let profile = campaign.profile(profile).expect("it is known");
+        if let Some(app) = seeded.app(&profile) {
+            subject.app = app;
+        }
         subject.deploy = |site| common::beldi(site, BUG.get());
         match run_subject(&campaign, cell, "", &Watch::default(), subject) {
             Ok(output) => {
@@ -102,45 +237,52 @@ fn shown(profile: &str, long: bool, bug: Option<Bug>) -> BTreeSet<String> {
 }
 
 fn main() {
-    let short = ["full-movie", "full-movie-choreo", "hot-ledger"];
-    let long = ["full-movie-choreo", "hot-ledger", "micro-beldi-gc"];
-    let bugs = [(&SHORT[..], short, false), (&LONG[..], long, true)];
-    let mut cells = Vec::new();
-    for (bugs, profiles, long) in bugs {
-        for bug in [None].into_iter().chain(bugs.iter().copied().map(Some)) {
-            cells.extend(profiles.map(|profile| (bug, profile, long)));
+    let mut cells: Vec<(Seeded, Load)> = Vec::new();
+    for (bugs, loads) in [(&SHORT[..], &SHORT_LOADS[..]), (&LONG, &LONG_LOADS)] {
+        cells.extend(loads.iter().map(|load| (Seeded::Nothing, *load)));
+        for bug in bugs {
+            cells.extend(loads.iter().map(|load| (Seeded::Beldi(*bug), *load)));
         }
     }
-    println!("simulated; {SEEDS} seeds each, with crashes and duplicates; without a bug nothing\n");
+    for (defect, _) in triptych_travel::Defect::ALL {
+        cells.push((Seeded::Travel(defect), travel_load(defect)));
+    }
+    for (defect, _) in triptych_social::Defect::ALL {
+        cells.push((Seeded::Social(defect), social_load(defect)));
+    }
+    // `-- travel` runs what has that in its name, beside nothing seeded.
+    let only: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    cells.retain(|(seeded, _)| {
+        let name = seeded.name();
+        only.is_empty() || only.iter().any(|part| name.contains(part.as_str()))
+    });
+    println!("simulated; {SEEDS} seeds each; without a bug nothing\n");
     let cancel = Arc::new(Cancel::default());
     let results = pool::each(
         pool::cores(),
         &cells,
         &cancel,
-        |_, (bug, profile, long)| shown(profile, *long, *bug),
+        |_, (seeded, load)| shown(*seeded, load),
         |_, _| {},
     );
-    let mut unseen = BTreeSet::new();
-    for (three, rules) in cells.chunks(3).zip(results.chunks(3)) {
-        let bug = three[0]
-            .0
-            .map_or("(none)".to_owned(), |bug| format!("{bug:?}"));
-        let mut any = false;
-        for ((_, profile, _), rules) in three.iter().zip(rules) {
-            let told = match rules {
-                Some(Ok(rules)) if rules.is_empty() => continue,
-                Some(Ok(rules)) => rules.iter().cloned().collect::<Vec<_>>().join(" "),
-                Some(Err(panic)) => format!("panic: {panic}"),
-                None => "not run".to_owned(),
-            };
-            any = true;
-            println!("{bug:<22} {profile:<18} {told}");
-        }
-        if !any {
-            println!("{bug:<22} nothing");
-            unseen.insert(bug);
-        }
+    let (mut seen, mut unseen) = (BTreeSet::new(), BTreeSet::new());
+    for ((seeded, load), rules) in cells.iter().zip(results) {
+        let told = match rules {
+            Some(Ok(rules)) if rules.is_empty() => {
+                unseen.insert(seeded.name());
+                continue;
+            }
+            Some(Ok(rules)) => rules.into_iter().collect::<Vec<_>>().join(" "),
+            Some(Err(panic)) => format!("panic: {panic}"),
+            None => "not run".to_owned(),
+        };
+        seen.insert(seeded.name());
+        println!("{:<26} {:<24} {told}", seeded.name(), load.profile);
     }
     unseen.remove("(none)");
+    let unseen: Vec<&String> = unseen.difference(&seen).collect();
     println!("\nnot shown by a rule here: {unseen:?}");
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use triptych_api::App;
 use triptych_reference::{Bug, Request, Run, run};
-use triptych_travel::{Defect, app, defective};
+use triptych_travel::{Defect, app_with};
 use triptych_workloads::{Generator, Profile, find};
 
 /// Many reservations, so that little is wasted; and all hotels, so that several are best.
@@ -28,11 +28,7 @@ pub(crate) fn small_run(
 ) -> (App, Run) {
     let profile = profile(name);
     let settings: &BTreeMap<String, String> = &profile.settings;
-    let app = match defect {
-        None => app(settings),
-        Some(defect) => defective(settings, defect),
-    };
-    let app = app.expect("is known");
+    let app = app_with(settings, defect).expect("is known");
     let generator = Generator::new(&profile, seed).expect("fits");
     let loads = generator.loads().into_iter().map(|load| Request {
         kind: 0,
