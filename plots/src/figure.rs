@@ -1,6 +1,7 @@
 //! The figures of a campaign: which there are, and how a description becomes SVG or PNG.
 
 use crate::cdf::Distribution;
+use crate::contention::Contention;
 use crate::cost::CostBars;
 use crate::frame::{HEIGHT, WIDTH};
 use crate::growth::Growth;
@@ -66,6 +67,7 @@ enum Content {
     Cost(CostBars),
     Growth(Growth),
     Primitives(Primitives),
+    Contention(Contention),
 }
 
 impl Figure {
@@ -90,6 +92,7 @@ impl Figure {
             Content::Cost(figure) => figure.draw(&pen)?,
             Content::Growth(figure) => figure.draw(&pen)?,
             Content::Primitives(figure) => figure.draw(&pen)?,
+            Content::Contention(figure) => figure.draw(&pen)?,
         }
         area.present().map_err(PlotError::drawing)
     }
@@ -149,7 +152,8 @@ pub(crate) fn groups(points: &[Point]) -> impl Iterator<Item = &[Point]> {
 
 /// Every figure of a campaign: per profile, latency against throughput, cost, and the distribution
 /// at a rate that all runtimes have; and the course of one run per runtime. Where the runs have
-/// noted what the runtimes keep, or measured single primitives, figures of that too.
+/// noted what the runtimes keep, or measured single primitives, figures of that too; and one of
+/// several levels of contention.
 pub fn figures(loaded: &Loaded) -> Vec<Figure> {
     let points = loaded.points();
     let mut figures = Vec::new();
@@ -199,6 +203,13 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
                 Content::Timeline(timeline),
             ));
         }
+    }
+    for contention in Contention::of(loaded, &points) {
+        figures.push(Figure::new(
+            format!("contention-{}", contention.family()),
+            "Response time, conflicts and retries of transactions against contention.",
+            Content::Contention(contention),
+        ));
     }
     figures
 }

@@ -7,6 +7,7 @@
 
 mod axis;
 mod cdf;
+mod contention;
 mod cost;
 mod figure;
 mod frame;
@@ -19,6 +20,7 @@ mod throughput;
 mod timeline;
 
 pub use cdf::Distribution;
+pub use contention::Contention;
 pub use cost::CostBars;
 pub use figure::{Figure, PlotError, figures, write_all};
 pub use growth::Growth;

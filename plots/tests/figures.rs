@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use triptych_plots::{figures, report, write_all};
 use triptych_results::Loaded;
-use triptych_results::model::Status;
+use triptych_results::model::{Status, Transactions};
 
 fn loaded(plans: &[Plan], left_out: &[usize]) -> Loaded {
     let folder = tempfile::tempdir().unwrap();
@@ -175,4 +175,42 @@ fn lengths_over_time_and_single_primitives_have_figures() {
     let report = triptych_results::verify(&dir, None).unwrap();
     assert!(!report.is_ok());
     assert!(report.to_string().contains("gauges.csv"));
+}
+
+/// Profiles that differ in a number at their end, with transactions, are levels of one figure; a
+/// profile alone is none.
+#[test]
+fn levels_of_contention_have_a_figure() {
+    let level = |profile, conflicts, runtime, status| Plan {
+        profile,
+        runtime,
+        status,
+        seconds: 4,
+        transactions: Some(Transactions {
+            begun: 100,
+            attempts: 100 + conflicts,
+            conflicts,
+        }),
+        ..Plan::default()
+    };
+    let both = |profile, conflicts| {
+        [
+            level(profile, conflicts, "beldi", Status::Valid),
+            level(profile, 0, "baseline", Status::Invalid),
+        ]
+    };
+    let plans = [both("hot-0.5", 25), both("hot-1", 12), both("hot-2", 9)].concat();
+    let drawn = figures(&loaded(&plans, &[]));
+    let figure = drawn.iter().find(|figure| figure.name == "contention-hot");
+    let svg = figure.expect("is there").svg().unwrap();
+    // 25 of 125 attempts are the most conflicts.
+    for text in ["conflicts, %", "20", "0.5", "beldi", "invalid: a guarantee"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    let alone = figures(&loaded(&both("hot-1", 12), &[]));
+    assert!(
+        !alone
+            .iter()
+            .any(|figure| figure.name.starts_with("contention"))
+    );
 }

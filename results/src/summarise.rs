@@ -277,6 +277,7 @@ impl<'a> Summariser<'a> {
             p50_drift,
             p99_drift,
             work_per_request: work_per_request(work, requests),
+            transactions: work.transactions,
             cost: CostSummary {
                 sheet: manifest.price_sheet.clone(),
                 run,
@@ -380,6 +381,11 @@ fn work_per_request(work: &Work, requests: u64) -> BTreeMap<String, f64> {
     add("store bytes in", work.store_bytes_in as f64);
     add("store bytes out", work.store_bytes_out as f64);
     add("stored bytes at the end", work.stored_bytes as f64);
+    if let Some(transactions) = work.transactions.filter(|all| all.begun > 0) {
+        add("transactions", transactions.begun as f64);
+        add("transaction attempts", transactions.attempts as f64);
+        add("transaction conflicts", transactions.conflicts as f64);
+    }
     each
 }
 

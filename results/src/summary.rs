@@ -6,7 +6,7 @@ use crate::latency::{Latencies, Quantile};
 use crate::price::{Cost, PriceError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use triptych_model::{OutcomeClass, Status, Verdict};
+use triptych_model::{OutcomeClass, Status, Transactions, Verdict};
 
 /// Why there is no summary.
 #[derive(Debug, thiserror::Error)]
@@ -222,6 +222,9 @@ pub struct Summary {
     pub p99_drift: Option<f64>,
     /// Work done per answered request, by counter.
     pub work_per_request: BTreeMap<String, f64>,
+    /// What became of transactions, over the whole run; nothing if nobody listened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Transactions>,
     /// What it cost.
     pub cost: CostSummary,
     /// How it went over time.

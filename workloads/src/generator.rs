@@ -1,6 +1,6 @@
 //! The requests of a run, whatever its app.
 
-use crate::{Load, Planned, Profile, ledger, micro, movie, social};
+use crate::{Load, Planned, Profile, ledger, micro, movie, social, travel};
 use triptych_model::{Random, mix, mix_str};
 
 /// Makes the data set and the requests of one run.
@@ -10,6 +10,8 @@ pub enum Generator {
     Micro(micro::Generator),
     /// Of the movie app.
     Movie(movie::Generator),
+    /// Of the travel app.
+    Travel(travel::Generator),
     /// Of the ledger.
     Ledger(ledger::Generator),
     /// Of the social network.
@@ -27,6 +29,7 @@ impl Generator {
                 let dataset = movie::Dataset::of(profile).map_err(|error| error.to_string())?;
                 movie::Generator::new(profile, &dataset, seed).map(Generator::Movie)
             }
+            "travel" => travel::Generator::new(profile, seed).map(Generator::Travel),
             "social" => {
                 let dataset = social::Dataset::of(profile).map_err(|error| error.to_string())?;
                 social::Generator::new(profile, dataset, seed).map(Generator::Social)
@@ -43,6 +46,7 @@ impl Generator {
         match self {
             Generator::Micro(micro) => micro.loads(),
             Generator::Movie(movie) => movie.loads(),
+            Generator::Travel(travel) => travel.loads(),
             Generator::Ledger(ledger) => ledger.loads(),
             Generator::Social(social) => social.loads(),
         }
@@ -53,6 +57,7 @@ impl Generator {
         match self {
             Generator::Micro(micro) => micro.kinds(),
             Generator::Movie(movie) => movie.kinds(),
+            Generator::Travel(travel) => travel.kinds(),
             Generator::Ledger(ledger) => ledger.kinds(),
             Generator::Social(social) => social.kinds(),
         }
@@ -63,6 +68,7 @@ impl Generator {
         match self {
             Generator::Micro(micro) => micro.request(index),
             Generator::Movie(movie) => movie.request(index),
+            Generator::Travel(travel) => travel.request(index),
             Generator::Ledger(ledger) => ledger.request(index),
             Generator::Social(social) => social.request(index),
         }
@@ -74,17 +80,19 @@ pub(crate) fn stream(seed: u64, purpose: &str, index: u64) -> Random {
     Random::new(mix(mix_str(seed, purpose), index))
 }
 
-/// Which of some shares (in percent, adding up to 100) a request falls into.
-pub(crate) fn share(random: &mut Random, shares: impl IntoIterator<Item = u64>) -> usize {
-    let mut percent = random.below(100);
-    let at = shares
-        .into_iter()
-        .position(|share| match percent.checked_sub(share) {
-            None => true,
-            Some(rest) => {
-                percent = rest;
-                false
-            }
-        });
+/// Which of some shares (of their sum, such as 100 or 1,000) a request falls into.
+pub(crate) fn share(
+    random: &mut Random,
+    shares: impl IntoIterator<Item = u64, IntoIter: Clone>,
+) -> usize {
+    let mut shares = shares.into_iter();
+    let mut point = random.below(shares.clone().sum());
+    let at = shares.position(|share| match point.checked_sub(share) {
+        None => true,
+        Some(rest) => {
+            point = rest;
+            false
+        }
+    });
     at.unwrap_or_default()
 }

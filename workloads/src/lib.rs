@@ -16,6 +16,7 @@ pub mod micro;
 pub mod movie;
 mod profile;
 pub mod social;
+pub mod travel;
 mod zipf;
 
 pub use generator::Generator;

@@ -95,8 +95,9 @@ pub(crate) struct Family {
 }
 
 /// One entry an app.
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     crate::movie::FAMILY,
+    crate::travel::FAMILY,
     crate::social::FAMILY,
     crate::ledger::FAMILY,
     crate::micro::FAMILY,

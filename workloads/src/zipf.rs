@@ -25,6 +25,14 @@ impl Popularity {
         Popularity { cumulative }
     }
 
+    /// How probable a thing is.
+    pub(crate) fn share(&self, at: usize) -> f64 {
+        let below = at
+            .checked_sub(1)
+            .map_or(0.0, |below| self.cumulative[below]);
+        self.cumulative[at] - below
+    }
+
     pub(crate) fn draw(&self, random: &mut Random) -> usize {
         let unit = random.unit();
         let drawn = self.cumulative.partition_point(|&bound| bound <= unit);

@@ -3,10 +3,9 @@
 //! that no rule complains of (`reference_runs`), this is what the verdicts rest on. M7, M10 and M11
 //! are in `planted_order`.
 
-#[path = "reference/plant.rs"]
+#[path = "common/plant.rs"]
 mod plant;
-mod reference;
-#[path = "reference/small.rs"]
+#[path = "common/small.rs"]
 mod small;
 
 use plant::{CHOREO, HANDOFF, LISTS, any_review, count, planted, position, relist, row, set, text};

@@ -1,9 +1,8 @@
 //! One planted violation per rule about order (M7, M10, M11), as in `planted`.
 
-#[path = "reference/plant.rs"]
+#[path = "common/plant.rs"]
 mod plant;
-mod reference;
-#[path = "reference/small.rs"]
+#[path = "common/small.rs"]
 mod small;
 
 use plant::{HANDOFF, any_review, planted, position, relist, row, set, text};

@@ -1,14 +1,13 @@
 //! The app on a runtime that is right by construction: no rule may complain, whatever the
 //! interleaving. And on runtimes that break one promise: some rule must.
 
-mod reference;
-#[path = "reference/small.rs"]
+#[path = "common/small.rs"]
 mod small;
 
-use reference::{Bug, Request, Run, run};
 use small::small_run;
 use triptych_api::model::Outcome;
 use triptych_api::{Coverage, Value};
+use triptych_reference::{Bug, Request, Run, run};
 
 const VARIANTS: [&[(&str, &str)]; 6] = [
     &[],

@@ -5,8 +5,6 @@
 
 #[path = "common/plant.rs"]
 mod plant;
-#[path = "../../movie/tests/reference/mod.rs"]
-mod reference;
 #[path = "common/small.rs"]
 mod small;
 
@@ -15,9 +13,9 @@ use plant::{
     ASYNC, SYNC, TXN, answered, any, any_post, author, id, list, listing, lonely, place, planted,
     planted_as, posts, relist, relisted, row, set, text,
 };
-use reference::Run;
 use triptych_api::Value;
 use triptych_api::model::Outcome;
+use triptych_reference::Run;
 
 /// Takes a post out of all timelines, or puts a copy of its entry after it under another id.
 fn everywhere(run: &mut Run, post: &Value, edit: impl Fn(&mut Vec<Value>, usize)) {

@@ -3,8 +3,6 @@
 
 #[path = "common/plant.rs"]
 mod plant;
-#[path = "../../movie/tests/reference/mod.rs"]
-mod reference;
 #[path = "common/small.rs"]
 mod small;
 
@@ -13,9 +11,9 @@ use plant::{
     ASYNC, SYNC, TXN, answered, any, any_post, id, list, listing, lonely, place, planted, posts,
     relist, relisted, row, set, text,
 };
-use reference::Run;
 use triptych_api::Value;
 use triptych_api::model::{OpRecord, Outcome, Random};
+use triptych_reference::Run;
 
 fn ids(op: &OpRecord) -> usize {
     list(&op.observed, "ids").len()

@@ -1,16 +1,14 @@
 //! The app on a runtime that is right by construction: no rule may complain, whatever the
 //! interleaving. And on runtimes that break one promise, and with bugs of its own: some rule must.
 
-#[path = "../../movie/tests/reference/mod.rs"]
-mod reference;
 #[path = "common/small.rs"]
 mod small;
 
-use reference::Bug;
 use small::{requests, run_of, small_run};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::model::Outcome;
 use triptych_api::{Coverage, Error, Value};
+use triptych_reference::Bug;
 use triptych_social::Defect;
 
 const ASYNC: &[(&str, &str)] = &[("chunk", "2")];
@@ -131,7 +129,7 @@ fn formulations_agree_on_what_is_left_and_answered() {
         for variant in [ASYNC, SYNC, TXN] {
             let app = triptych_social::app(&small::settings(variant)).expect("is known");
             let requests = small::loads().into_iter().chain(requests(80, seed));
-            let (answers, state) = reference::run_serially(&app, requests.collect());
+            let (answers, state) = triptych_reference::run_serially(&app, requests.collect());
             let refused = answers.iter().filter(|answer| answer.is_err()).count();
             assert!((1..40).contains(&refused), "{refused} of 80 refused");
             let answers = answers
@@ -160,7 +158,15 @@ fn a_request_is_as_many_instances_as_the_app_says() {
         // Seeds differ in what becomes of the only request; most answer it.
         let runs = (0..20).filter_map(|seed| {
             let (kinds, request) = (vec!["compose".to_owned()], [request.clone()]);
-            let run = reference::run(&app, &settings, kinds, small::loads(), &request, seed, None);
+            let run = triptych_reference::run(
+                &app,
+                &settings,
+                kinds,
+                small::loads(),
+                &request,
+                seed,
+                None,
+            );
             let answered = run.ops[0].outcome == Outcome::Ok;
             answered.then(|| run.executions.values().sum::<u64>())
         });
@@ -212,7 +218,7 @@ fn published_versions_keep_their_defects() {
         ];
         let post = small::request(0, "Frontend", "Compose", 0, &post);
         let requests = small::loads().into_iter().chain([post]).collect();
-        let (answers, _) = reference::run_serially(&app, requests);
+        let (answers, _) = triptych_reference::run_serially(&app, requests);
         let answer = answers
             .last()
             .cloned()
@@ -237,7 +243,7 @@ fn published_versions_keep_their_defects() {
         ("mediaTypes", Value::list([])),
     ];
     let post = small::request(0, "Frontend", "Compose", 0, &post);
-    let (answers, state) = reference::run_serially(&app, vec![post]);
+    let (answers, state) = triptych_reference::run_serially(&app, vec![post]);
     assert_eq!(answers, [Err(Error::rejected("unknown user: username0"))]);
     assert_eq!(state.table("Post").count(), 0);
 }

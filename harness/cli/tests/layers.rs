@@ -317,6 +317,27 @@ fn the_top_of_the_repository_holds_what_the_design_says_and_no_more() {
     }
 }
 
+/// The README calls the template short enough to be read in one sitting: all lines of it, comments
+/// and blank ones included.
+const TEMPLATE_LINES: usize = 300;
+
+#[test]
+fn the_template_stays_short_enough_to_be_read_and_copied() {
+    let metadata = metadata();
+    let sources = Path::new(text(&metadata, "workspace_root")).join("runtimes/template/src");
+    let mut lines = 0;
+    for entry in sources.read_dir().expect("the template has sources") {
+        let path = entry.expect("they can be listed").path();
+        assert!(path.is_file(), "{path:?}: its lines would not be counted");
+        let source = std::fs::read_to_string(&path).expect("a source is text");
+        lines += source.lines().count();
+    }
+    assert!(
+        (1..TEMPLATE_LINES).contains(&lines),
+        "the template has {lines} lines; it should have less than {TEMPLATE_LINES}"
+    );
+}
+
 /// A needed crate, and the kind of the dependency as cargo says it.
 type Need<'a> = (&'a str, Option<&'a str>);
 /// A crate's folder and what it needs.

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         name: "mine",
         about: "a copy of the template",
         declares: triptych_template::DECLARES,
+        workflows: false,
         deploy: triptych_template::deploy,
     };
     if let Err(taken) = triptych_registry::add(mine) {

@@ -33,6 +33,7 @@ fn fails(deploy: fn(Site) -> Rc<dyn Deployment>, requirement: &str) -> bool {
         name: "mutant",
         about: "wrong",
         declares: triptych_beldi::DECLARES,
+        workflows: true,
         deploy,
     };
     let requirement = Requirement::find(requirement).expect("it exists");

@@ -23,6 +23,7 @@ use crate::schedule::{Arrivals, Rate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use triptych_api::App;
 use triptych_workloads::{Profile, SettingError};
 use triptych_world::fault::{LATEST, LONGEST_DELAY};
 use triptych_world::{MS, SECOND};
@@ -151,6 +152,24 @@ impl Cell {
             seed,
         }
     }
+}
+
+/// Why a runtime cannot run a profile whose requests are workflows, if it cannot.
+fn lacks_workflows(runtime: &str, profile: &str) -> Option<String> {
+    let all = triptych_registry::runtimes();
+    let own = all.iter().find(|entry| entry.name == runtime)?;
+    let able: Vec<&str> = all
+        .iter()
+        .filter(|entry| entry.workflows)
+        .map(|entry| entry.name)
+        .collect();
+    (!own.workflows).then(|| {
+        format!(
+            "`{runtime}` runs no workflows of the platform, which `{profile}` is made of; these \
+             runtimes do: {}",
+            able.join(", ")
+        )
+    })
 }
 
 /// The JSON schema of campaign files.
@@ -306,17 +325,23 @@ impl Campaign {
             blame(&["saturation", "highest"], what);
         }
         for name in &self.profiles {
-            if let Err((key, what)) = self.try_profile(name) {
-                match key {
-                    Some(key) => blame(&["settings", &key], what),
-                    None => blame(&["settings"], what),
+            match self.try_app(name) {
+                Ok((_, app)) if !app.workflows.is_empty() => {
+                    for (n, runtime) in self.runtimes.iter().enumerate() {
+                        if let Some(what) = lacks_workflows(runtime, name) {
+                            blame(&["runtimes", &n.to_string()], what);
+                        }
+                    }
                 }
+                Ok(_) => {}
+                Err((Some(key), what)) => blame(&["settings", &key], what),
+                Err((None, what)) => blame(&["settings"], what),
             }
         }
         wrong
     }
 
-    fn try_profile(&self, name: &str) -> Result<Profile, (Option<String>, String)> {
+    fn try_app(&self, name: &str) -> Result<(Profile, App), (Option<String>, String)> {
         let plain = |what: String| (None, what);
         let profile = triptych_workloads::find(name).map_err(|error| plain(error.to_string()))?;
         let overrides = self
@@ -337,8 +362,8 @@ impl Campaign {
                 }
             })?;
         let app = triptych_registry::app(&profile.app).map_err(|error| plain(error.to_string()))?;
-        (app.build)(&profile).map_err(plain)?;
-        Ok(profile)
+        let app = (app.build)(&profile).map_err(plain)?;
+        Ok((profile, app))
     }
 
     /// A profile with this campaign's settings.
@@ -346,7 +371,8 @@ impl Campaign {
     /// # Errors
     /// What is wrong with them, in words; nothing for a campaign that was read by [`Self::parse`].
     pub fn profile(&self, name: &str) -> Result<Profile, String> {
-        self.try_profile(name).map_err(|(_, what)| what)
+        let tried = self.try_app(name).map_err(|(_, what)| what);
+        tried.map(|(profile, _)| profile)
     }
 
     /// The seed of each repetition.

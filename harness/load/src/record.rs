@@ -22,19 +22,22 @@
 
 mod book;
 mod finish;
+mod tally;
 
 use book::Book;
 use std::cell::RefCell;
 use std::rc::Rc;
+use tally::Tally;
 use triptych_api::{App, Ctx, Function, Observer, Seen, What};
 use triptych_model::history::{History, NOBODY};
-use triptych_model::{Name, State};
+use triptych_model::{Name, State, Transactions};
 use triptych_world::{Nanos, World};
 
 /// Records one world's history.
 pub struct Recorder {
     world: World,
     book: RefCell<Book>,
+    tally: RefCell<Tally>,
     /// Of a request: the client that sent it.
     sessions: RefCell<Vec<u32>>,
 }
@@ -53,6 +56,7 @@ impl Recorder {
         let recorder = Rc::new(Recorder {
             world: world.clone(),
             book: RefCell::new(Book::new(app.elements, exactly_once)),
+            tally: RefCell::default(),
             sessions: RefCell::default(),
         });
         for function in &mut app.functions {
@@ -85,6 +89,11 @@ impl Recorder {
         sessions[at] = session;
     }
 
+    /// What became of transactions so far.
+    pub fn transactions(&self) -> Transactions {
+        self.tally.borrow().transactions()
+    }
+
     /// The history, once nothing happens any more. A state in which something is still pending is
     /// not final.
     pub fn finish(&self, state: &State) -> History {
@@ -108,6 +117,7 @@ impl Recorder {
 impl Observer for Listener {
     fn observe(&self, seen: &Seen<'_>) {
         let now = self.recorder.world.now();
+        self.recorder.tally.borrow_mut().hear(seen);
         let mut book = self.recorder.book.borrow_mut();
         let who = book::Who {
             request: seen.request,
@@ -137,7 +147,7 @@ impl Observer for Listener {
             // Until more is heard, nobody knows.
             What::Committing => {}
             What::Committed => book.end(&who, true),
-            What::Aborted => book.end(&who, false),
+            What::Aborted { .. } => book.end(&who, false),
         }
     }
 }

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use triptych_api::{App, Retries};
 use triptych_faas::{Deployment, PoolConfig, SimPool};
 use triptych_model::history::History;
-use triptych_model::{OpRecord, Outcome, State, Verdict, Work};
+use triptych_model::{OpRecord, Outcome, State, Transactions, Verdict, Work};
 use triptych_registry::Site;
 use triptych_results::{Environment, Gauge, Manifest, PriceSheet, RunData};
 use triptych_store::{SimStore, StoreConfig};
@@ -422,6 +422,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         )));
     }
     let before = system.work();
+    let transactions_before = recorder.as_ref().map(|recorder| recorder.transactions());
     let background = system.world.request(Trace::BACKGROUND).points();
 
     let script = plan.script;
@@ -457,7 +458,15 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
     .await;
     let gauges = gauges.take(&system, driven.origin).await?;
     let stuck = system.quiet(&clients.requests, drain).await?;
-    let work = difference(system.work(), &before);
+    let mut work = difference(system.work(), &before);
+    if let Some((recorder, before)) = recorder.as_ref().zip(transactions_before) {
+        let now = recorder.transactions();
+        work.transactions = Some(Transactions {
+            begun: now.begun - before.begun,
+            attempts: now.attempts - before.attempts,
+            conflicts: now.conflicts - before.conflicts,
+        });
+    }
     if script.linger > 0 {
         system.world.sleep(script.linger).await;
     }

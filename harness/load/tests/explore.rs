@@ -30,6 +30,7 @@ fn register(name: &'static str, deploy: fn(Site) -> Rc<dyn Deployment>) {
         name,
         about: "with a seeded bug",
         declares: DECLARES,
+        workflows: false,
         deploy,
     };
     triptych_registry::add(entry).expect("a name of its own");

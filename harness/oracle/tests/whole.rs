@@ -1,14 +1,11 @@
 //! Profile, data set, generator, app, rules and verdict together, on the reference runtime that the
 //! app's own tests use.
 
-#[path = "../../../apps/movie/tests/reference/mod.rs"]
-mod reference;
-
-use reference::{Bug, Request, Run, run};
 use std::collections::BTreeMap;
 use triptych_api::{Declares, Guarantee, Isolation};
 use triptych_model::{Status, Verdict};
 use triptych_oracle::{Floors, judge, merge};
+use triptych_reference::{Bug, Request, Run, run};
 use triptych_workloads::{Generator, find};
 
 const PROMISES: Declares = Declares {

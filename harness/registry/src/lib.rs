@@ -4,7 +4,6 @@
 use std::rc::Rc;
 use std::sync::Mutex;
 use triptych_api::App;
-use triptych_baseline::Baseline;
 use triptych_beldi::{Beldi, Config};
 use triptych_faas::Deployment;
 use triptych_workloads::Profile;
@@ -71,22 +70,14 @@ fn shipped() -> Vec<RuntimeEntry> {
             name: "baseline",
             about: "straight to the store and the platform; no exactly-once, no isolation",
             declares: triptych_baseline::DECLARES,
-            deploy: |site| {
-                let Site {
-                    world,
-                    store,
-                    platform,
-                    app,
-                    retries,
-                    ..
-                } = site;
-                Rc::new(Baseline::new(world, store, platform, app, retries))
-            },
+            workflows: true,
+            deploy: triptych_baseline::deploy,
         },
         RuntimeEntry {
             name: "beldi",
             about: "log-based, as in the paper: linked DAAL, callbacks by invocation",
             declares: triptych_beldi::DECLARES,
+            workflows: true,
             deploy: |site| {
                 let timing = site.timing;
                 beldi(site, Config::paper(timing.collector_period, timing.timeout))
@@ -96,6 +87,7 @@ fn shipped() -> Vec<RuntimeEntry> {
             name: "beldi-crosstable",
             about: "log-based, data and log in two tables by transactions of the store",
             declares: triptych_beldi::DECLARES_CROSS_TABLE,
+            workflows: true,
             deploy: |site| {
                 let timing = site.timing;
                 let config = Config::cross_table(timing.collector_period, timing.timeout);
@@ -106,6 +98,7 @@ fn shipped() -> Vec<RuntimeEntry> {
             name: "beldi-direct",
             about: "log-based, with the artifact's direct writes of other functions' tables",
             declares: triptych_beldi::DECLARES,
+            workflows: true,
             deploy: |site| {
                 let timing = site.timing;
                 beldi(
@@ -118,24 +111,28 @@ fn shipped() -> Vec<RuntimeEntry> {
             name: GC_OFF,
             about: "beldi-direct that never collects garbage, to compare with",
             declares: triptych_beldi::DECLARES,
+            workflows: true,
             deploy: |site| with_own_period(site, GC_OFF),
         },
         RuntimeEntry {
             name: GC_10MIN,
             about: "beldi-direct that collects garbage every ten minutes, to compare with",
             declares: triptych_beldi::DECLARES,
+            workflows: true,
             deploy: |site| with_own_period(site, GC_10MIN),
         },
         RuntimeEntry {
             name: "template",
             about: "the smallest runtime with exactly-once effects, to be read and copied",
             declares: triptych_template::DECLARES,
+            workflows: false,
             deploy: triptych_template::deploy,
         },
         RuntimeEntry {
             name: "serial",
             about: "a reference, not a competitor: whole requests one at a time, in memory",
             declares: triptych_serial::DECLARES,
+            workflows: false,
             deploy: triptych_serial::deploy,
         },
     ]
@@ -181,6 +178,11 @@ pub fn apps() -> Vec<AppEntry> {
             name: "movie",
             about: "movie reviews: compose, read, log in (14 functions)",
             build: |profile| triptych_movie::app(&profile.settings),
+        },
+        AppEntry {
+            name: "travel",
+            about: "search hotels, and reserve one with a flight, or not at all (11 functions)",
+            build: |profile| triptych_travel::app(&profile.settings),
         },
         AppEntry {
             name: "micro",

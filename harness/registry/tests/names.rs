@@ -22,6 +22,7 @@ fn names_are_known_unknown_or_added() {
         name: "mine",
         about: "from outside",
         declares: triptych_template::DECLARES,
+        workflows: false,
         deploy: triptych_template::deploy,
     };
     assert_eq!(add(mine), Ok(()));

@@ -228,3 +228,25 @@ fn what_surrounds_a_request_and_what_calls_cost() {
     assert_eq!(invocations("call"), [1, 2, 1, 2]);
     assert_eq!(invocations("send"), [1, 3, 1, 3]);
 }
+
+/// A step is one store transaction, and one look before it if it needs to know something. A repeated
+/// execution finds that out by a transaction that is refused, and reads the entry. Calls and requests
+/// that are over are replayed as well; they keep no shorter way to their replies.
+#[test]
+fn the_template() {
+    let name = "template";
+    assert_eq!(run(name, "nothing", 1, None).calls, 2);
+    for looks in ["read", "cond-true", "cond-false", "cond-absent", "scan"] {
+        assert_eq!(cost(name, looks), 1 + 1, "{looks}");
+    }
+    assert_eq!(cost(name, "write"), 1);
+    assert_eq!(cost(name, "write-new"), 1);
+    // What the callee would take alone.
+    assert_eq!(cost(name, "call"), 2);
+    // The call is recorded by the sender, and found recorded by the callee.
+    assert_eq!(cost(name, "send"), 1 + 2 + 1);
+    assert_eq!(replay(name, "read"), 1 + 2);
+    assert_eq!(replay(name, "write"), 2);
+    assert_eq!(replay(name, "cond-false"), 1 + 2);
+    assert_eq!(replay(name, "call"), 2 + 2);
+}

@@ -1,6 +1,7 @@
 //! The closed algebra of changes: small enough that one conditional update of a store can carry
 //! it, which is what makes counters, joins and lists exactly-once without a transaction.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use triptych_model::{Action, Condition, Map, Name, Operand, Path, Update, Value, name};
 
@@ -61,7 +62,7 @@ impl Change {
 }
 
 /// What an update did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Updated {
     /// Whether the condition held, so that the changes were made.
     pub applied: bool,

@@ -369,7 +369,7 @@ impl Ctx {
                 match self.instance.end(step.clone(), attempt, end).await {
                     Ok(()) => self.seen(step, Some(&id), What::Committed),
                     Err(error @ Error::Aborted(_)) => {
-                        self.seen(step, Some(&id), What::Aborted);
+                        self.seen(step, Some(&id), What::Aborted { conflict: true });
                         return Err(error);
                     }
                     Err(error) => return Err(error),
@@ -379,7 +379,8 @@ impl Ctx {
             Err(error @ (Error::Rejected(_) | Error::Aborted(_))) => {
                 let end = TxEnd::Abort;
                 self.instance.end(step.clone(), attempt, end).await?;
-                self.seen(step, Some(&id), What::Aborted);
+                let conflict = matches!(error, Error::Aborted(_));
+                self.seen(step, Some(&id), What::Aborted { conflict });
                 Err(error)
             }
             // The execution cannot go on; whoever executes the instance again ends it.

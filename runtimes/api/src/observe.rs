@@ -68,5 +68,8 @@ pub enum What<'a> {
     /// The transaction is committed.
     Committed,
     /// The transaction is undone.
-    Aborted,
+    Aborted {
+        /// Whether a conflict with another one did it, and not the body.
+        conflict: bool,
+    },
 }

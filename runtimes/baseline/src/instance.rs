@@ -1,25 +1,22 @@
 //! One execution on the baseline.
 
-use crate::{KEY, Shared, VALUE, envelope};
-use futures_util::future::LocalBoxFuture;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use triptych_api::model::{Item, Map, Path, Random, Update};
 use triptych_api::{
-    Change, Error, Fresh, Instance, Result, Step, TxEnd, Updated, apply, decode_reply, lower,
-    lower_optimistic,
+    Change, Condition, Error, Fresh, Instance, LocalBoxFuture, Name, Result, Step, TxEnd, Updated,
+    Value, apply, decode_reply, lower, lower_optimistic,
 };
-use triptych_faas::{InvokeError, Payload};
-use triptych_model::{Action, Condition, Item, Map, Name, Operand, Path, Update, Value};
-use triptych_store::{Key, Request, Response, Return, StoreError, patient};
-use triptych_world::{MS, Scope};
+use triptych_faas::InvokeError;
+use triptych_site::tables::{rows, set};
+use triptych_site::{Effects, Envelope, KEY, VALUE, interrupted};
+use triptych_store::{Key, Request, Response, Return, StoreError, holds};
 
 /// See the module documentation.
 pub(crate) struct Run {
-    shared: Rc<Shared>,
-    scope: Scope,
+    effects: Effects,
+    /// Which of all executions it is.
+    number: u64,
     instance: Name,
-    execution: u64,
     /// The transaction that the caller was in.
     joined: Option<Name>,
     /// Transactions that are open here: the steps of their bodies, and their ids.
@@ -28,23 +25,19 @@ pub(crate) struct Run {
 
 /// How often a bounded append is tried again when somebody else changed the list.
 const OPTIMISTIC_ATTEMPTS: u32 = 50;
-/// How often a throttled invocation is tried again, as an SDK does.
-const INVOKE_RETRIES: u32 = 4;
+
+/// What was surely not done may be tried again, as an SDK does. Anything else may have had effects,
+/// which a second attempt would repeat.
+fn throttled(error: &InvokeError) -> bool {
+    matches!(error, InvokeError::Throttled(_))
+}
 
 impl Run {
-    pub(crate) fn new(
-        shared: Rc<Shared>,
-        scope: Scope,
-        instance: Name,
-        joined: Option<Name>,
-    ) -> Self {
-        let execution = shared.executions.get();
-        shared.executions.set(execution + 1);
+    pub(crate) fn new(effects: Effects, number: u64, instance: Name, joined: Option<Name>) -> Self {
         Run {
-            shared,
-            scope,
+            effects,
+            number,
             instance,
-            execution,
             joined,
             open: RefCell::default(),
         }
@@ -56,39 +49,6 @@ impl Run {
         let here = open.iter().find(|(body, _)| body.contains(step));
         here.map(|(_, id)| id.clone())
             .or_else(|| self.joined.clone())
-    }
-
-    /// One store call: an effect boundary and a crash point.
-    async fn store(
-        &self,
-        point: &'static str,
-        request: Request,
-    ) -> std::result::Result<Response, StoreError> {
-        let world = &self.shared.world;
-        let call = patient(
-            world.clone(),
-            Rc::clone(&self.shared.store),
-            self.scope.clone(),
-            request,
-        );
-        world.effect(&self.scope, point, call).await
-    }
-
-    async fn get(&self, table: &Name, key: &Name) -> Result<Option<Value>> {
-        let request = Request::Get {
-            table: table.clone(),
-            key: Key::hash(key.clone()),
-            projection: Some(vec![Path::attr(VALUE)]),
-            consistent: true,
-        };
-        match self
-            .store("baseline.read", request)
-            .await
-            .map_err(interrupted)?
-        {
-            Response::Item(item) => Ok(item.and_then(|mut item| item.remove(VALUE))),
-            other => Err(unexpected(&other)),
-        }
     }
 
     async fn put(
@@ -106,7 +66,7 @@ impl Run {
             condition,
             returns,
         };
-        match self.store(point, request).await? {
+        match self.effects.store(point, request).await? {
             Response::Item(item) => Ok(item),
             _ => Err(StoreError::Unavailable(
                 "an update was not answered with an item".to_owned(),
@@ -126,7 +86,7 @@ impl Run {
             let (update, guard, sum) = match lower(changes, VALUE) {
                 Some((update, sum)) => (update, None, sum.map(|_| None)),
                 None => {
-                    let old = match self.get(at.0, at.1).await? {
+                    let old = match self.effects.document("baseline.read", at.0, at.1).await? {
                         Some(Value::Map(map)) => (*map).clone(),
                         _ => Map::new(),
                     };
@@ -168,11 +128,11 @@ impl Run {
             let document = if trivial {
                 None
             } else {
-                self.get(at.0, at.1).await?
+                self.effects.document("baseline.read", at.0, at.1).await?
             };
             let empty = Map::new();
             let seen = document.as_ref().and_then(Value::as_map).unwrap_or(&empty);
-            if !triptych_store::holds(&condition, seen) {
+            if !holds(&condition, seen) {
                 return Ok(Updated {
                     applied: false,
                     sum: None,
@@ -193,8 +153,7 @@ impl Run {
     async fn create(&self, at: (&Name, &Name), changes: &[Change]) -> Result<Option<Updated>> {
         let mut document = Map::new();
         let sum = apply(&mut document, changes);
-        let document = Operand::Value(Value::from(document));
-        let update = vec![Action::Set(Path::attr(VALUE), document)];
+        let update = vec![set(VALUE, Value::from(document))];
         let absent = Condition::Absent(Path::attr(KEY));
         match self
             .put("baseline.create", at, update, Some(absent), Return::None)
@@ -206,43 +165,20 @@ impl Run {
         }
     }
 
-    async fn invoke(
-        &self,
-        tx: Option<Name>,
-        function: Name,
-        op: Name,
-        input: Value,
-    ) -> Result<Value> {
-        let world = &self.shared.world;
-        let id = self.fresh_id();
-        for attempt in 0.. {
-            let payload = Payload::new(envelope(&id, &op, input.clone(), tx.clone()));
-            let call = self.shared.platform.invoke(&self.scope, &function, payload);
-            match world.effect(&self.scope, "baseline.invoke", call).await {
-                Ok(reply) => return decode_reply(&reply.body),
-                Err(InvokeError::Throttled(_)) if attempt < INVOKE_RETRIES => {
-                    self.back_off(attempt).await;
-                }
-                Err(error) => return Err(Error::Interrupted(error.to_string())),
-            }
-        }
-        unreachable!("the loop ends with its last attempt")
-    }
-
-    /// Waits before a refused invocation is repeated.
-    async fn back_off(&self, attempt: u32) {
-        let world = &self.shared.world;
-        let most = (50 * MS) << attempt;
-        let pause = world.keyed(self.scope.next_key()).below(most);
-        world.sleep(pause).await;
+    /// A call of an instance that has never been.
+    fn new_call(&self, op: Name, input: Value) -> Envelope {
+        Envelope::new(self.fresh_id(), op, input)
     }
 
     fn fresh_id(&self) -> String {
-        let mut random = self
-            .shared
-            .world
-            .keyed(self.scope.next_key() ^ self.execution);
+        let mut random = self.random();
         format!("{:016x}{:06x}", random.bits(), random.bits() & 0xff_ffff)
+    }
+
+    /// Other bits at every operation of every execution.
+    fn random(&self) -> Random {
+        let key = self.effects.scope.next_key() ^ self.number;
+        self.effects.site.world.keyed(key)
     }
 }
 
@@ -254,21 +190,13 @@ fn added(item: &Item, changes: &[Change]) -> Option<i64> {
     })
 }
 
-fn interrupted(error: StoreError) -> Error {
-    Error::Interrupted(error.to_string())
-}
-
-fn unexpected(response: &Response) -> Error {
-    Error::Interrupted(format!("the store answered something else: {response:?}"))
-}
-
 impl Instance for Run {
     fn id(&self) -> &Name {
         &self.instance
     }
 
     fn request(&self) -> u64 {
-        self.scope.request().id
+        self.effects.scope.request().id
     }
 
     fn joined(&self) -> Option<Name> {
@@ -277,8 +205,8 @@ impl Instance for Run {
 
     /// Executions of one instance are not one here, and neither are their transactions.
     fn transaction(&self, tx: &Step, attempt: u32) -> Name {
-        let (instance, execution) = (&self.instance, self.execution);
-        Name::from(format!("{instance}#{execution}/{tx}.{attempt}"))
+        let (instance, number) = (&self.instance, self.number);
+        Name::from(format!("{instance}#{number}/{tx}.{attempt}"))
     }
 
     fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
@@ -299,7 +227,10 @@ impl Instance for Run {
         table: Name,
         key: Name,
     ) -> LocalBoxFuture<'_, Result<Option<Value>>> {
-        Box::pin(async move { self.get(&table, &key).await })
+        Box::pin(async move {
+            let found = self.effects.document("baseline.read", &table, &key);
+            found.await
+        })
     }
 
     fn read_many(
@@ -309,31 +240,8 @@ impl Instance for Run {
         keys: Vec<Name>,
     ) -> LocalBoxFuture<'_, Result<Vec<Option<Value>>>> {
         Box::pin(async move {
-            let mut distinct: Vec<&Name> = keys.iter().collect();
-            distinct.sort();
-            distinct.dedup();
-            let mut found: BTreeMap<Name, Value> = BTreeMap::new();
-            for chunk in distinct.chunks(100) {
-                let wanted = chunk
-                    .iter()
-                    .map(|key| (table.clone(), Key::hash((*key).clone())));
-                let request = Request::BatchGet {
-                    keys: wanted.collect(),
-                    consistent: true,
-                };
-                let response = self
-                    .store("baseline.read_many", request)
-                    .await
-                    .map_err(interrupted)?;
-                let Response::Items(items) = response else {
-                    return Err(unexpected(&response));
-                };
-                for (key, item) in chunk.iter().zip(items) {
-                    if let Some(value) = item.and_then(|mut item| item.remove(VALUE)) {
-                        found.insert((*key).clone(), value);
-                    }
-                }
-            }
+            let found = self.effects.documents("baseline.read_many", &table, &keys);
+            let found = found.await?;
             Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
         })
     }
@@ -346,7 +254,7 @@ impl Instance for Run {
         value: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let update = vec![Action::Set(Path::attr(VALUE), Operand::Value(value))];
+            let update = vec![set(VALUE, value)];
             let done = self
                 .put("baseline.write", (&table, &key), update, None, Return::None)
                 .await;
@@ -367,11 +275,8 @@ impl Instance for Run {
 
     fn scan(&self, _step: Step, table: Name) -> LocalBoxFuture<'_, Result<Vec<(Name, Value)>>> {
         Box::pin(async move {
-            let shared = Rc::clone(&self.shared);
-            let world = shared.world.clone();
-            let rows = async move { crate::scan(&shared, &table).await };
-            let rows = world.effect(&self.scope, "baseline.scan", rows).await;
-            Ok(rows.map_err(interrupted)?.into_iter().collect())
+            let items = self.effects.pages("baseline.scan", Request::scan(&table));
+            Ok(rows(items.await?).into_iter().collect())
         })
     }
 
@@ -382,7 +287,14 @@ impl Instance for Run {
         op: Name,
         input: Value,
     ) -> LocalBoxFuture<'_, Result<Value>> {
-        Box::pin(self.invoke(self.transaction_of(&step), function, op, input))
+        Box::pin(async move {
+            let call = self.new_call(op, input);
+            let tx = self.transaction_of(&step);
+            let call = Envelope { tx, ..call }.into();
+            let invoke = "baseline.invoke";
+            let reply = self.effects.invoke(invoke, &function, &call, throttled);
+            decode_reply(&reply.await?)
+        })
     }
 
     fn send(
@@ -393,36 +305,19 @@ impl Instance for Run {
         input: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let world = &self.shared.world;
-            let id = self.fresh_id();
-            for attempt in 0.. {
-                let payload = Payload::new(envelope(&id, &op, input.clone(), None));
-                let platform = &self.shared.platform;
-                let event = platform.enqueue(&self.scope, &function, payload);
-                match world.effect(&self.scope, "baseline.enqueue", event).await {
-                    Ok(()) => return Ok(()),
-                    Err(InvokeError::Throttled(_)) if attempt < INVOKE_RETRIES => {
-                        self.back_off(attempt).await;
-                    }
-                    Err(error) => return Err(Error::Interrupted(error.to_string())),
-                }
-            }
-            unreachable!("the loop ends with its last attempt")
+            let call = self.new_call(op, input).into();
+            let enqueue = "baseline.enqueue";
+            let event = self.effects.enqueue(enqueue, &function, &call, throttled);
+            event.await
         })
     }
 
     fn fresh(&self, _step: Step, what: Fresh) -> LocalBoxFuture<'_, Result<Value>> {
         Box::pin(async move {
             Ok(match what {
-                Fresh::Now => Value::Int(self.shared.world.unix_ms()),
+                Fresh::Now => Value::Int(self.effects.site.world.unix_ms()),
                 Fresh::UniqueId => Value::from(self.fresh_id()),
-                Fresh::Random => {
-                    let mut random = self
-                        .shared
-                        .world
-                        .keyed(self.scope.next_key() ^ self.execution);
-                    Value::Int((random.bits() >> 1) as i64)
-                }
+                Fresh::Random => Value::Int((self.random().bits() >> 1) as i64),
             })
         })
     }

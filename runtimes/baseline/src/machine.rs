@@ -1,10 +1,10 @@
 //! Workflows on the baseline: the platform repeats a call that failed, and that is all. A workflow
 //! that should be a transaction is just its calls.
 
-use crate::envelope;
 use std::rc::Rc;
 use triptych_api::{Name, Value, Workflow, node_id};
 use triptych_faas::{Flow, Machine, Select, Task};
+use triptych_site::Envelope;
 
 /// The request's id and input.
 fn request(flow: &Flow<'_>) -> Option<(Name, Value)> {
@@ -27,7 +27,8 @@ pub(crate) fn of(workflow: &Workflow) -> Machine {
                 let node = &whole.nodes[at];
                 let input = (node.input)(&id, &input, &outputs);
                 let tx = whole.transactional.then(|| id.clone());
-                Some(envelope(&node_id(&id, &node.name), &node.op, input, tx))
+                let call = Envelope::new(node_id(&id, &node.name), node.op.clone(), input);
+                Some(Envelope { tx, ..call }.into())
             }),
         }
     };

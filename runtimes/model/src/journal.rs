@@ -37,6 +37,18 @@ pub struct OpRecord {
     pub faults: u16,
 }
 
+/// What became of transactions, as somebody saw who listened to the functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transactions {
+    /// Transactions that functions began, each counted once however often it was tried.
+    pub begun: u64,
+    /// Attempts at them.
+    pub attempts: u64,
+    /// Attempts that a conflict ended.
+    pub conflicts: u64,
+}
+
 /// Work done by the system under test, counted as a bill counts it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,6 +103,9 @@ pub struct Work {
     pub stored_items: u64,
     /// Bytes of function payloads, requests and replies.
     pub payload_bytes: u64,
+    /// What became of transactions; nothing if nobody listened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Transactions>,
 }
 
 impl Work {
@@ -122,5 +137,11 @@ impl Work {
         self.stored_bytes += other.stored_bytes;
         self.stored_items += other.stored_items;
         self.payload_bytes += other.payload_bytes;
+        if let Some(other) = other.transactions {
+            let own = self.transactions.get_or_insert_default();
+            own.begun += other.begun;
+            own.attempts += other.attempts;
+            own.conflicts += other.conflicts;
+        }
     }
 }

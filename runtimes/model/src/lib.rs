@@ -16,7 +16,7 @@ mod tree;
 mod value;
 mod verdict;
 
-pub use journal::{OpRecord, RequestKind, Work};
+pub use journal::{OpRecord, RequestKind, Transactions, Work};
 pub use outcome::{Outcome, OutcomeClass};
 pub use random::{Random, mix, mix_str};
 pub use serde_value::{ValueError, from_value, to_value};

@@ -13,11 +13,9 @@ mod run;
 use run::Memory;
 use std::cell::RefCell;
 use std::rc::Rc;
-use triptych_api::{
-    Call, Declares, Isolation, LocalBoxFuture, Name, State, Value, client_view, encode_reply,
-};
+use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, State, Value};
 use triptych_faas::{Answer, Deployment, Execution, Handler, InvokeError, Payload, Timer};
-use triptych_site::Site;
+use triptych_site::{Envelope, Site};
 
 /// What it promises: everything.
 pub const DECLARES: Declares = Declares {
@@ -44,39 +42,27 @@ pub(crate) struct Shared {
 struct Serial(Rc<Shared>);
 
 /// Serves one execution of an entry function.
-async fn serve(
-    shared: Rc<Shared>,
-    function: Name,
-    execution: Execution,
-) -> Result<Payload, String> {
+async fn serve(shared: Rc<Shared>, execution: Execution) -> triptych_api::Result<Value> {
+    let Envelope { instance, call, .. } = Envelope::try_from(&execution.payload.body)?;
     let world = shared.site.world.clone();
-    let request = execution.scope.request().id;
-    let body = execution.payload.body;
+    let (function, request) = (execution.function, execution.scope.request().id);
     let whole = async move {
-        let text = |name| body.get(name).and_then(Value::as_str).map(Name::from);
-        let (Some(id), Some(op)) = (text("id"), text("op")) else {
-            return Err("the envelope should have an id and an op".to_owned());
-        };
-        if let Some(reply) = shared.memory.borrow().answered(&id) {
+        if let Some(reply) = shared.memory.borrow().answered(&instance) {
             return Ok(reply);
         }
-        let input = body.get("input").cloned().unwrap_or_default();
-        let call = Call { op, input };
         let begun = shared.memory.borrow().mark();
-        let result = run::execute(&shared, &function, id.clone(), call, None, request).await;
-        let reply = encode_reply(result);
+        let reply = run::execute(&shared, &function, instance.clone(), call, None, request).await;
         match &reply {
-            Ok(reply) => shared.memory.borrow_mut().answer(id, reply.clone()),
+            Ok(reply) => shared.memory.borrow_mut().answer(instance, reply.clone()),
             // It never happened, and may be asked for again.
             Err(_) => shared.memory.borrow_mut().undo(begun),
         }
         run::send_all(&shared).await;
         reply
     };
-    let reply = world
+    world
         .effect(&execution.scope, "serial.request", whole)
-        .await;
-    reply.map(Payload::new)
+        .await
 }
 
 impl Deployment for Serial {
@@ -85,14 +71,7 @@ impl Deployment for Serial {
     }
 
     fn functions(&self) -> Vec<(Name, Handler)> {
-        let handler = |name: &Name| -> Handler {
-            let (shared, name) = (Rc::clone(&self.0), name.clone());
-            Rc::new(move |execution| Box::pin(serve(Rc::clone(&shared), name.clone(), execution)))
-        };
-        let functions = self.0.site.app.functions.iter();
-        functions
-            .map(|function| (function.name.clone(), handler(&function.name)))
-            .collect()
+        triptych_site::handlers(&self.0.site.app, &self.0, serve)
     }
 
     fn timers(&self) -> Vec<Timer> {
@@ -100,24 +79,11 @@ impl Deployment for Serial {
     }
 
     fn request(&self, id: &str, op: &str, input: Value, _session: &Value) -> Payload {
-        let fields = [
-            ("id", Value::str(id)),
-            ("op", Value::str(op)),
-            ("input", input),
-        ];
-        Payload::new(Value::map(fields))
+        Payload::new(Envelope::new(id, op, input).into())
     }
 
     fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer {
-        let (outcome, output) = match reply {
-            Ok(payload) => client_view(&payload.body),
-            Err(error) => (error.outcome(), Value::Null),
-        };
-        Answer {
-            outcome,
-            output,
-            session: Value::Null,
-        }
+        triptych_site::answer(reply)
     }
 
     fn pending(&self) -> LocalBoxFuture<'static, Result<u64, String>> {

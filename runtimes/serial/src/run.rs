@@ -5,11 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use triptych_api::{
-    Call, Change, Condition, Ctx, Error, Fresh, Instance, LocalBoxFuture, Name, Result, State,
-    Step, TxEnd, Updated, Value, apply,
+    Call, Change, Condition, Fresh, Instance, LocalBoxFuture, Name, Result, State, Step, TxEnd,
+    Updated, Value, decode_reply,
 };
-use triptych_model::Map;
-use triptych_store::holds;
+use triptych_site::tables::updated;
 use triptych_world::{mix, mix_str};
 
 /// A call that was handed over and has not run yet.
@@ -94,7 +93,8 @@ impl Memory {
     }
 }
 
-/// Executes an instance of a function. Nothing in it waits, so it takes a single turn.
+/// Executes an instance of a function, and gives its reply. Nothing in it waits, so it takes a single
+/// turn.
 pub(crate) fn execute<'a>(
     shared: &'a Rc<Shared>,
     function: &'a Name,
@@ -104,8 +104,6 @@ pub(crate) fn execute<'a>(
     request: u64,
 ) -> LocalBoxFuture<'a, Result<Value>> {
     Box::pin(async move {
-        let known = shared.site.app.function(function);
-        let known = known.ok_or_else(|| Error::Bug(format!("there is no function {function}")))?;
         let run = Run {
             shared: Rc::clone(shared),
             instance,
@@ -113,9 +111,7 @@ pub(crate) fn execute<'a>(
             request,
             open: RefCell::default(),
         };
-        let mut ctx = Ctx::new(Rc::new(run), shared.site.retries);
-        let result = (known.handler)(&mut ctx, call).await;
-        ctx.conclude(result)
+        triptych_site::run(&shared.site, function, Rc::new(run), call).await
     })
 }
 
@@ -137,7 +133,7 @@ pub(crate) async fn send_all(shared: &Rc<Shared>) {
         } = sent;
         let told = format!("{function}.{}, sent as {instance}", call.op);
         let end = execute(shared, &function, instance, call, None, request).await;
-        if let Err(error @ (Error::Bug(_) | Error::Interrupted(_))) = end {
+        if let Err(error) = end {
             let mut memory = shared.memory.borrow_mut();
             memory.undo(begun);
             memory.failed.push(format!("{told}: {error}"));
@@ -232,16 +228,12 @@ impl Instance for Run {
     ) -> LocalBoxFuture<'_, Result<Updated>> {
         Box::pin(async move {
             let mut memory = self.shared.memory.borrow_mut();
-            let mut document: Map = match memory.get(&table, &key) {
-                Some(Value::Map(map)) => (*map).clone(),
-                _ => Map::new(),
-            };
-            if condition.is_some_and(|condition| !holds(&condition, &document)) {
-                return Ok(Updated::default());
+            let old = memory.get(&table, &key);
+            let (updated, new) = updated(old.as_ref(), condition.as_ref(), &changes);
+            if let Some(new) = new {
+                memory.change(table, key, new);
             }
-            let sum = apply(&mut document, &changes);
-            memory.change(table, key, Value::from(document));
-            Ok(Updated { applied: true, sum })
+            Ok(updated)
         })
     }
 
@@ -265,15 +257,9 @@ impl Instance for Run {
         Box::pin(async move {
             let (instance, joined) = (self.callee(&step), self.transaction_of(&step));
             let call = Call { op, input };
-            execute(
-                &self.shared,
-                &function,
-                instance,
-                call,
-                joined,
-                self.request,
-            )
-            .await
+            let (shared, request) = (&self.shared, self.request);
+            let reply = execute(shared, &function, instance, call, joined, request);
+            decode_reply(&reply.await?)
         })
     }
 

@@ -4,6 +4,21 @@
 //! it. A [`RuntimeEntry`] is all that the registry, the harness and the conformance kit need of a
 //! runtime: its name, what it promises, and that function. Nothing here depends on any runtime or
 //! app, so a crate outside the repository can use it alone.
+//!
+//! Beside these stands what most runtimes would write alike, to be taken or left: [`Effects`] is how
+//! an execution reaches store and platform, with a crash point each; [`tables`] keeps an app's
+//! documents; [`Envelope`] is a call on its way; [`handlers`], [`timers`], [`run`] and [`answer`] are
+//! the dull half of a deployment. None of it gives a guarantee: that is what a runtime is for.
+
+mod effects;
+mod envelope;
+mod serve;
+pub mod tables;
+
+pub use effects::Effects;
+pub use envelope::Envelope;
+pub use serve::{answer, handlers, interrupted, run, timers};
+pub use tables::{KEY, VALUE};
 
 use std::rc::Rc;
 use triptych_api::{App, Declares, Retries};
@@ -70,6 +85,8 @@ pub struct RuntimeEntry {
     pub about: &'static str,
     /// What it promises.
     pub declares: Declares,
+    /// Whether it runs workflows of the platform ([`triptych_api::Workflow`]).
+    pub workflows: bool,
     /// Puts an app into it.
     pub deploy: fn(Site) -> Rc<dyn Deployment>,
 }

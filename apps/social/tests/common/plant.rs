@@ -1,11 +1,11 @@
 //! Planting violations in histories that are right.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use crate::reference::Run;
 use crate::small::{requests, run_of};
 use std::sync::Arc;
 use triptych_api::model::{OpRecord, Outcome, Random};
 use triptych_api::{Name, Value};
+use triptych_reference::Run;
 
 pub const SEEDS: u64 = 24;
 pub const ASYNC: &[(&str, &str)] = &[("chunk", "2")];

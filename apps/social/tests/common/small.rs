@@ -1,10 +1,10 @@
 //! A small, contended network: six users, three of them popular.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use crate::reference::{Bug, Request, Run, run};
 use std::collections::BTreeMap;
 use triptych_api::model::{Random, mix_str};
 use triptych_api::{App, Value};
+use triptych_reference::{Bug, Request, Run, run};
 use triptych_social::Defect;
 
 pub fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

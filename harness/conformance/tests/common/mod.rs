@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use triptych_api::LocalBoxFuture;
-use triptych_api::model::{Item, Name, State, Value};
+use triptych_api::model::{Action, Name, Operand, State, Value};
 use triptych_conformance::{Depth, Report, check};
 use triptych_faas::{Answer, Deployment, Execution, Handler, InvokeError, Payload, Timer};
 use triptych_site::{RuntimeEntry, Site};
@@ -23,6 +23,7 @@ pub(crate) fn broken(deploy: fn(Site) -> Rc<dyn Deployment>) -> Vec<&'static str
         name: "broken",
         about: "wrong",
         declares: triptych_template::DECLARES,
+        workflows: false,
         deploy,
     };
     names(&check(&entry, Depth::Quick, |_| {}))
@@ -53,6 +54,14 @@ impl Store for Changed {
     }
 }
 
+/// Whether a write opens a call (or closes it).
+fn is_call(write: &Write) -> bool {
+    let (Write::Update { table, .. } | Write::Delete { table, .. }) = write else {
+        return false;
+    };
+    &**table == "template-open"
+}
+
 fn with(site: Site, change: Change) -> Rc<dyn Deployment> {
     let store = Rc::new(Changed {
         inner: Rc::clone(&site.store),
@@ -67,7 +76,7 @@ pub(crate) fn effect_before_journal(site: Site) -> Rc<dyn Deployment> {
     with(site, |store, world, scope, mut writes| {
         let (store, world, scope) = (Rc::clone(store), world.clone(), scope.clone());
         Box::pin(async move {
-            if let (2, Some(Write::Update { .. })) = (writes.len(), writes.last()) {
+            if writes.len() == 2 && !is_call(&writes[1]) {
                 let effect = writes.pop().into_iter().collect();
                 let effect = Request::TransactWrite { writes: effect };
                 store.call(&scope, effect).await?;
@@ -81,11 +90,9 @@ pub(crate) fn effect_before_journal(site: Site) -> Rc<dyn Deployment> {
 /// An entry that is in the journal already is put again, and the effect made again.
 pub(crate) fn journal_not_checked(site: Site) -> Rc<dyn Deployment> {
     with(site, |store, _, scope, mut writes| {
-        let is_step = |item: &Item| !item.contains_key("Open");
-        if let Some(Write::Put {
-            condition, item, ..
-        }) = writes.first_mut()
-            && is_step(item)
+        let is_step = !writes.iter().any(is_call);
+        if let Some(Write::Update { condition, .. }) = writes.first_mut()
+            && is_step
         {
             *condition = None;
         }
@@ -93,11 +100,20 @@ pub(crate) fn journal_not_checked(site: Site) -> Rc<dyn Deployment> {
     })
 }
 
+/// Whether the update that opens a call says that it is one of this function.
+fn opens(update: &[Action], function: &str) -> bool {
+    let [Action::Set(_, Operand::Value(call))] = update else {
+        return false;
+    };
+    let called = call.as_list().and_then(<[Value]>::first);
+    called == Some(&Value::str(function))
+}
+
 /// What is sent is handed to the queue and not recorded before.
 pub(crate) fn call_not_recorded(site: Site) -> Rc<dyn Deployment> {
     with(site, |store, _, scope, writes| {
         let sent = writes.iter().any(|write| match write {
-            Write::Put { item, .. } => item.get("Open") == Some(&Value::str("Late")),
+            Write::Update { update, .. } if is_call(write) => opens(update, "Late"),
             _ => false,
         });
         match sent {

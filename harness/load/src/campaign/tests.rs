@@ -234,6 +234,19 @@ fn a_file_that_a_setting_names_is_read_before_the_first_run() {
 }
 
 #[test]
+fn workflows_need_a_runtime_that_runs_them() {
+    let text = GOOD.replace("full-movie", "full-travel-steps");
+    assert!(Campaign::parse("mine.toml", &text).is_ok());
+    let text = text.replace("\"beldi\"", "\"beldi\", \"serial\"");
+    let told = [
+        "mine.toml:3:22",
+        "`serial` runs no workflows",
+        "baseline, beldi",
+    ];
+    has(&mistakes(&text), &told);
+}
+
+#[test]
 fn what_is_not_toml_is_shown_where_it_stops() {
     has(
         &mistakes("name = \"x\"\nrates = [1, 2\nduration"),

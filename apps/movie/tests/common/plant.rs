@@ -1,11 +1,11 @@
 //! Planting violations in histories that are right.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use crate::reference::Run;
 use crate::small::small_run;
 use std::sync::Arc;
 use triptych_api::model::{Outcome, Random};
 use triptych_api::{Change, Name, Value, apply};
+use triptych_reference::Run;
 
 pub const SEEDS: u64 = 120;
 pub const HANDOFF: &[(&str, &str)] = &[("ack", "after-handoff")];

@@ -1,11 +1,10 @@
 //! A runtime to test apps and rules with: tables in memory, every operation atomic, nothing ever
 //! crashes, and tasks take turns in an order that the seed decides. What it leaves behind is right
 //! by construction, so a rule that complains of it is wrong. With a [`Bug`] it is a runtime that
-//! breaks one promise, and some rule must complain. Transactions run one at a time; what runs outside
-//! of them takes its turns in between.
+//! breaks one promise, and some rule must complain.
 //!
-//! It knows no app: the tests of several share it.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+//! It is for tests alone: it needs no world, no store and no platform, and cannot be measured. A
+//! newcomer can start with [`run`].
 
 mod instance;
 
@@ -25,37 +24,56 @@ const TURNS_PER_MS: u64 = 50;
 /// A promise that the runtime breaks, at one operation in fifty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
+    /// A call that was handed over is never made.
     DropSend,
+    /// A call that was handed over is made twice.
     RepeatSend,
+    /// An update is acknowledged and not made.
     DropUpdate,
+    /// An update is made twice.
     RepeatUpdate,
+    /// A write is acknowledged and not made.
     DropWrite,
+    /// A read answers what was there before the last change.
     StaleRead,
+    /// Two unique ids are the same.
     ReusedId,
+    /// An aborted transaction keeps its writes, and sends what it would have sent.
+    IgnoreAbort,
 }
 
 /// A request, or one of the loads.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Position in the run's kinds.
     pub kind: u16,
+    /// The function to call.
     pub function: String,
+    /// The entry point.
     pub op: String,
+    /// Its input.
     pub input: Value,
+    /// The logical client that sends it.
     pub session: u32,
 }
 
 /// What a run left behind, all that a rule may see.
 #[derive(Clone)]
 pub struct Run {
+    /// The names of the request kinds.
     pub kinds: Vec<String>,
+    /// Every request, as its client saw it.
     pub ops: Vec<OpRecord>,
+    /// What is in the tables at the end.
     pub state: State,
+    /// The settings of the app.
     pub settings: BTreeMap<String, String>,
     /// How often each entry point was executed, loads excluded.
     pub executions: BTreeMap<String, u64>,
 }
 
 impl Run {
+    /// What rules may judge.
     pub fn evidence(&self) -> Evidence<'_> {
         Evidence {
             kinds: &self.kinds,
@@ -65,6 +83,7 @@ impl Run {
         }
     }
 
+    /// What the app's rules say.
     pub fn check(&self, app: &App) -> (Vec<RuleReport>, Coverage) {
         (app.rules)(&self.evidence())
     }
@@ -120,46 +139,43 @@ fn new_world(app: &App, seed: u64) -> Shared {
         spawned: Vec::new(),
         settled: BTreeMap::new(),
         executions: BTreeMap::new(),
-        in_transaction: false,
+        open: None,
     }))
 }
 
-/// Executes a request while nothing else happens, and then what it sent.
+/// Executes a request while nothing else happens.
 fn alone(world: &Shared, id: &str, request: Request) -> Result<Value> {
-    let (function, op) = (request.function, request.op);
-    let run = execute(
-        world,
-        Name::from(id),
-        usize::MAX,
-        &function,
-        &op,
-        request.input,
-    );
-    let mut run = Box::pin(run);
-    let answer = loop {
-        if let Some(answer) = poll(world, run.as_mut()) {
-            break answer;
-        }
-    };
+    let Request {
+        function,
+        op,
+        input,
+        ..
+    } = request;
+    let id = Name::from(id);
+    let mut run = Box::pin(execute(world, id, usize::MAX, None, &function, &op, input));
     loop {
-        let sent = world.borrow_mut().spawned.pop();
-        let Some(mut task) = sent else { break };
-        while poll(world, task.future.as_mut()).is_none() {}
+        if let Some(answer) = poll(world, run.as_mut()) {
+            return answer;
+        }
     }
-    answer
 }
 
-/// Runs one request after another, each with all that it sends: what was answered, and what is left.
+/// Runs one request after another, each with all that it sends before the next: what was answered,
+/// and what is left. For comparing arrangements of an app that must come to the same.
 pub fn run_serially(app: &App, requests: Vec<Request>) -> (Vec<Result<Value>>, State) {
     let world = new_world(app, 0);
-    let requests = requests.into_iter().enumerate();
-    let answers = requests.map(|(at, request)| {
+    let mut answers = Vec::new();
+    for (at, request) in requests.into_iter().enumerate() {
         // No two requests share a millisecond.
         let turn = world.borrow().turn;
         world.borrow_mut().turn = turn.next_multiple_of(TURNS_PER_MS) + TURNS_PER_MS;
-        alone(&world, &format!("request{at}"), request)
-    });
-    let answers = answers.collect();
+        answers.push(alone(&world, &format!("request{at}"), request));
+        loop {
+            let sent = world.borrow_mut().spawned.pop();
+            let Some(mut task) = sent else { break };
+            while poll(&world, task.future.as_mut()).is_none() {}
+        }
+    }
     let tables = world.borrow().tables.clone();
     let state = State {
         tables,
@@ -169,6 +185,9 @@ pub fn run_serially(app: &App, requests: Vec<Request>) -> (Vec<Result<Value>>, S
 }
 
 /// Runs the loads one after another, then the requests, up to eight at a time.
+///
+/// # Panics
+/// If the app fails with a bug of its own.
 pub fn run(
     app: &App,
     settings: &BTreeMap<String, String>,
@@ -180,6 +199,7 @@ pub fn run(
 ) -> Run {
     let world = new_world(app, seed);
     for (at, load) in loads.into_iter().enumerate() {
+        // What loads send is executed with the requests.
         let _ = alone(&world, &format!("load{at}"), load);
     }
     world.borrow_mut().bug = bug;
@@ -210,7 +230,15 @@ pub fn run(
             if matches!(fate, Fate::Answered | Fate::GivenUp) {
                 let id = Name::from(format!("client{next}"));
                 let input = request.input.clone();
-                let run = execute(&world, id, next, &request.function, &request.op, input);
+                let run = execute(
+                    &world,
+                    id,
+                    next,
+                    None,
+                    &request.function,
+                    &request.op,
+                    input,
+                );
                 let (answers, clock) = (Rc::clone(&answers), Rc::clone(&world));
                 let future = Box::pin(async move {
                     let answer = run.await;

@@ -1,10 +1,10 @@
 //! A small, contended world of movies: three movies, two of one title, and four users.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use crate::reference::{Bug, Request, Run, run};
 use std::collections::BTreeMap;
 use triptych_api::model::{Random, mix_str};
 use triptych_api::{App, Value};
+use triptych_reference::{Bug, Request, Run, run};
 
 pub fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs

@@ -1,5 +1,6 @@
 //! One execution of a function on the reference runtime: every operation waits for one turn, and is
-//! then atomic.
+//! then atomic. While a transaction is open, only its own operations have turns, so transactions are
+//! serial; an abort puts back what it has written and forgets what it would have sent.
 
 use super::{Bug, TURNS_PER_MS};
 use std::cell::RefCell;
@@ -24,8 +25,16 @@ pub(super) struct World {
     pub(super) spawned: Vec<Task>,
     pub(super) settled: BTreeMap<usize, u64>,
     pub(super) executions: BTreeMap<String, u64>,
-    /// Whether a transaction is under way: there is one at a time.
-    pub(super) in_transaction: bool,
+    pub(super) open: Option<Open>,
+}
+
+/// The transaction that is open.
+pub(super) struct Open {
+    id: Name,
+    /// What was there before its writes, in their order.
+    undo: Vec<(Name, Name, Option<Value>)>,
+    /// What is handed over at its commit.
+    sends: Vec<Task>,
 }
 
 pub(super) struct Task {
@@ -40,12 +49,17 @@ struct Execution {
     world: Shared,
     id: Name,
     root: usize,
+    /// The transaction that it was called in.
+    joined: Option<Name>,
+    /// Its own transaction, while that is open, and under which step its operations stand.
+    own: RefCell<Option<(Step, Name)>>,
 }
 
 pub(super) fn execute(
     world: &Shared,
     id: Name,
     root: usize,
+    joined: Option<Name>,
     function: &str,
     op: &str,
     input: Value,
@@ -61,6 +75,8 @@ pub(super) fn execute(
         world: Rc::clone(world),
         id,
         root,
+        joined,
+        own: RefCell::default(),
     };
     let call = Call {
         op: Name::from(op),
@@ -69,7 +85,31 @@ pub(super) fn execute(
     async move {
         let function = found.ok_or(missing)?;
         let mut ctx = Ctx::new(Rc::new(execution), Retries(0));
-        (function.handler)(&mut ctx, call).await
+        let result = (function.handler)(&mut ctx, call).await;
+        ctx.conclude(result)
+    }
+}
+
+impl Execution {
+    /// The transaction that an operation is part of.
+    fn tx(&self, step: &Step) -> Option<Name> {
+        let own = self.own.borrow();
+        let own = own.as_ref().filter(|(body, _)| body.contains(step));
+        own.map(|(_, id)| id.clone())
+            .or_else(|| self.joined.clone())
+    }
+
+    /// Waits for a turn that the operation may have.
+    async fn turn(&self, step: &Step) {
+        let tx = self.tx(step);
+        loop {
+            pause().await;
+            let world = self.world.borrow();
+            let open = world.open.as_ref().map(|open| &open.id);
+            if open.is_none() || open == tx.as_ref() {
+                return;
+            }
+        }
     }
 }
 
@@ -98,13 +138,23 @@ impl World {
     }
 
     fn put(&mut self, table: Name, key: Name, value: Value) {
-        let old = self
-            .tables
-            .entry(table.clone())
-            .or_default()
-            .insert(key.clone(), value);
+        let rows = self.tables.entry(table.clone()).or_default();
+        let old = rows.insert(key.clone(), value);
+        if let Some(open) = &mut self.open {
+            open.undo.push((table.clone(), key.clone(), old.clone()));
+        }
         if let Some(old) = old {
             self.older.insert((table, key), old);
+        }
+    }
+
+    fn undo(&mut self, undo: Vec<(Name, Name, Option<Value>)>) {
+        for (table, key, old) in undo.into_iter().rev() {
+            let rows = self.tables.entry(table).or_default();
+            match old {
+                Some(old) => rows.insert(key, old),
+                None => rows.remove(&key),
+            };
         }
     }
 }
@@ -142,21 +192,26 @@ impl Instance for Execution {
         &self.id
     }
 
-    fn read(&self, _: Step, table: Name, key: Name) -> LocalBoxFuture<'_, Result<Option<Value>>> {
+    fn read(
+        &self,
+        step: Step,
+        table: Name,
+        key: Name,
+    ) -> LocalBoxFuture<'_, Result<Option<Value>>> {
         Box::pin(async move {
-            pause().await;
+            self.turn(&step).await;
             Ok(self.world.borrow_mut().get(&table, &key))
         })
     }
 
     fn read_many(
         &self,
-        _: Step,
+        step: Step,
         table: Name,
         keys: Vec<Name>,
     ) -> LocalBoxFuture<'_, Result<Vec<Option<Value>>>> {
         Box::pin(async move {
-            pause().await;
+            self.turn(&step).await;
             let mut world = self.world.borrow_mut();
             Ok(keys.iter().map(|key| world.get(&table, key)).collect())
         })
@@ -164,13 +219,13 @@ impl Instance for Execution {
 
     fn write(
         &self,
-        _: Step,
+        step: Step,
         table: Name,
         key: Name,
         value: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            pause().await;
+            self.turn(&step).await;
             let mut world = self.world.borrow_mut();
             if !world.struck(Bug::DropWrite) {
                 world.put(table, key, value);
@@ -181,14 +236,14 @@ impl Instance for Execution {
 
     fn update(
         &self,
-        _: Step,
+        step: Step,
         table: Name,
         key: Name,
         condition: Option<Condition>,
         changes: Vec<Change>,
     ) -> LocalBoxFuture<'_, Result<Updated>> {
         Box::pin(async move {
-            pause().await;
+            self.turn(&step).await;
             let mut world = self.world.borrow_mut();
             let old = world
                 .tables
@@ -218,9 +273,9 @@ impl Instance for Execution {
         })
     }
 
-    fn scan(&self, _: Step, table: Name) -> LocalBoxFuture<'_, Result<Vec<(Name, Value)>>> {
+    fn scan(&self, step: Step, table: Name) -> LocalBoxFuture<'_, Result<Vec<(Name, Value)>>> {
         Box::pin(async move {
-            pause().await;
+            self.turn(&step).await;
             let rows = self
                 .world
                 .borrow()
@@ -240,9 +295,10 @@ impl Instance for Execution {
         input: Value,
     ) -> LocalBoxFuture<'_, Result<Value>> {
         Box::pin(async move {
-            pause().await;
+            self.turn(&step).await;
             let id = Name::from(format!("{}/{step}", self.id));
-            let answer = execute(&self.world, id, self.root, &function, &op, input).await;
+            let tx = self.tx(&step);
+            let answer = execute(&self.world, id, self.root, tx, &function, &op, input).await;
             pause().await;
             answer
         })
@@ -256,7 +312,7 @@ impl Instance for Execution {
         input: Value,
     ) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            pause().await;
+            self.turn(&step).await;
             let id = Name::from(format!("{}/{step}", self.id));
             let mut world = self.world.borrow_mut();
             let mut times = 1;
@@ -271,6 +327,7 @@ impl Instance for Execution {
                     &self.world,
                     id.clone(),
                     self.root,
+                    None,
                     &function,
                     &op,
                     input.clone(),
@@ -278,10 +335,13 @@ impl Instance for Execution {
                 let future = Box::pin(async move {
                     run.await.expect("no asynchronous call of this app fails");
                 });
-                self.world.borrow_mut().spawned.push(Task {
-                    root: self.root,
-                    future,
-                });
+                let root = self.root;
+                let task = Task { root, future };
+                let mut world = self.world.borrow_mut();
+                match (self.tx(&step), &mut world.open) {
+                    (Some(_), Some(open)) => open.sends.push(task),
+                    _ => world.spawned.push(task),
+                }
             }
             Ok(())
         })
@@ -289,7 +349,7 @@ impl Instance for Execution {
 
     fn fresh(&self, step: Step, what: Fresh) -> LocalBoxFuture<'_, Result<Value>> {
         Box::pin(async move {
-            pause().await;
+            self.turn(&step).await;
             let mut world = self.world.borrow_mut();
             let hash = mix_str(mix_str(1, &self.id), step.as_str());
             Ok(match what {
@@ -301,21 +361,37 @@ impl Instance for Execution {
         })
     }
 
-    fn begin(&self, _: Step, _: u32) -> LocalBoxFuture<'_, Result<()>> {
+    fn joined(&self) -> Option<Name> {
+        self.joined.clone()
+    }
+
+    fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            while std::mem::replace(&mut self.world.borrow_mut().in_transaction, true) {
-                pause().await;
-            }
+            self.turn(&tx).await;
+            let id = self.transaction(&tx, attempt);
+            *self.own.borrow_mut() = Some((tx.body(attempt), id.clone()));
+            self.world.borrow_mut().open = Some(Open {
+                id,
+                undo: Vec::new(),
+                sends: Vec::new(),
+            });
             Ok(())
         })
     }
 
-    /// Transactions of the tested apps refuse before they change anything, so an abort has nothing to
-    /// undo.
-    fn end(&self, _: Step, _: u32, _: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
+    fn end(&self, _: Step, _: u32, end: TxEnd) -> LocalBoxFuture<'_, Result<()>> {
         Box::pin(async move {
             pause().await;
-            self.world.borrow_mut().in_transaction = false;
+            *self.own.borrow_mut() = None;
+            let mut world = self.world.borrow_mut();
+            let Some(open) = world.open.take() else {
+                return Err(Error::Bug("no transaction is open".to_owned()));
+            };
+            let undone = end == TxEnd::Abort && !world.struck(Bug::IgnoreAbort);
+            match undone {
+                true => world.undo(open.undo),
+                false => world.spawned.extend(open.sends),
+            }
             Ok(())
         })
     }
