@@ -1,8 +1,7 @@
 //! A runtime to test apps and rules with: tables in memory, every operation atomic, nothing ever
 //! crashes, and tasks take turns in an order that the seed decides. What it leaves behind is right
 //! by construction, so a rule that complains of it is wrong. With a [`Bug`] it is a runtime that
-//! breaks one promise, and some rule must complain. Transactions run one at a time, and nothing beside
-//! them.
+//! breaks one promise, and some rule must complain.
 //!
 //! It is for tests alone: it needs no world, no store and no platform, and cannot be measured. A
 //! newcomer can start with [`run`].
@@ -144,43 +143,39 @@ fn new_world(app: &App, seed: u64) -> Shared {
     }))
 }
 
-/// Executes a request while nothing else happens, and then what it sent.
+/// Executes a request while nothing else happens.
 fn alone(world: &Shared, id: &str, request: Request) -> Result<Value> {
-    let (function, op) = (request.function, request.op);
-    let run = execute(
-        world,
-        Name::from(id),
-        usize::MAX,
-        None,
-        &function,
-        &op,
-        request.input,
-    );
-    let mut run = Box::pin(run);
-    let answer = loop {
-        if let Some(answer) = poll(world, run.as_mut()) {
-            break answer;
-        }
-    };
+    let Request {
+        function,
+        op,
+        input,
+        ..
+    } = request;
+    let id = Name::from(id);
+    let mut run = Box::pin(execute(world, id, usize::MAX, None, &function, &op, input));
     loop {
-        let sent = world.borrow_mut().spawned.pop();
-        let Some(mut task) = sent else { break };
-        while poll(world, task.future.as_mut()).is_none() {}
+        if let Some(answer) = poll(world, run.as_mut()) {
+            return answer;
+        }
     }
-    answer
 }
 
-/// Runs one request after another, each with all that it sends: what was answered, and what is left.
+/// Runs one request after another, each with all that it sends before the next: what was answered,
+/// and what is left. For comparing arrangements of an app that must come to the same.
 pub fn run_serially(app: &App, requests: Vec<Request>) -> (Vec<Result<Value>>, State) {
     let world = new_world(app, 0);
-    let requests = requests.into_iter().enumerate();
-    let answers = requests.map(|(at, request)| {
+    let mut answers = Vec::new();
+    for (at, request) in requests.into_iter().enumerate() {
         // No two requests share a millisecond.
         let turn = world.borrow().turn;
         world.borrow_mut().turn = turn.next_multiple_of(TURNS_PER_MS) + TURNS_PER_MS;
-        alone(&world, &format!("request{at}"), request)
-    });
-    let answers = answers.collect();
+        answers.push(alone(&world, &format!("request{at}"), request));
+        loop {
+            let sent = world.borrow_mut().spawned.pop();
+            let Some(mut task) = sent else { break };
+            while poll(&world, task.future.as_mut()).is_none() {}
+        }
+    }
     let tables = world.borrow().tables.clone();
     let state = State {
         tables,
@@ -204,6 +199,7 @@ pub fn run(
 ) -> Run {
     let world = new_world(app, seed);
     for (at, load) in loads.into_iter().enumerate() {
+        // What loads send is executed with the requests.
         let _ = alone(&world, &format!("load{at}"), load);
     }
     world.borrow_mut().bug = bug;
