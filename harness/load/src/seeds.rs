@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use triptych_model::{Coverage, Guarantee, Verdict, Work};
 use triptych_oracle::Floors;
+use triptych_workloads::Profile;
 pub use triptych_world::fault::FaultKind;
 
 /// What to check, with which seeds.
@@ -28,11 +29,21 @@ pub struct Batch {
     pub rates: FaultRates,
 }
 
-/// The profiles that `all` stands for: full or contended work, whose effects the oracle can judge.
-pub fn all_profiles() -> Vec<String> {
-    let judged = |name: &String| name.starts_with("full-") || name.starts_with("hot-");
-    let names = triptych_workloads::profiles().into_iter().map(|p| p.name);
-    names.filter(judged).collect()
+/// Every profile that is judged and that a runtime can run: full and contended ones, and of those
+/// whose requests are workflows of the platform only where it runs them. A runtime that nobody knows
+/// gets them all, and is refused later.
+pub fn all_profiles(runtime: &str) -> Vec<String> {
+    let entry = triptych_registry::runtime(runtime);
+    let able = entry.map_or(true, |entry| entry.workflows);
+    let workflows = |profile: &Profile| {
+        let entry = triptych_registry::app(&profile.app);
+        let app = entry.ok().and_then(|entry| (entry.build)(profile).ok());
+        app.is_some_and(|app| !app.workflows.is_empty())
+    };
+    let judged = |name: &str| name.starts_with("full-") || name.starts_with("hot-");
+    let profiles = triptych_workloads::profiles().into_iter();
+    let fit = profiles.filter(|profile| judged(&profile.name) && (able || !workflows(profile)));
+    fit.map(|profile| profile.name).collect()
 }
 
 /// A run of a batch.

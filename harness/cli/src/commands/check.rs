@@ -15,7 +15,7 @@ use triptych_results::model::{Status, Verdict};
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, CliError> {
     let batch = Batch {
         runtime: args.runtime.clone(),
-        profiles: profiles(&args.profile),
+        profiles: profiles(&args.profile, &args.runtime),
         first: args.first_seed,
         count: args.seeds,
         rates: args.rates.rates(),
@@ -56,11 +56,11 @@ fn promises(verdict: &Verdict) -> bool {
 }
 
 /// The profiles that were named, each once.
-fn profiles(named: &[String]) -> Vec<String> {
+fn profiles(named: &[String], runtime: &str) -> Vec<String> {
     let mut profiles: Vec<String> = Vec::new();
     for name in named {
         let these = match name.as_str() {
-            "all" => all_profiles(),
+            "all" => all_profiles(runtime),
             _ => vec![name.clone()],
         };
         let new: Vec<String> = these
