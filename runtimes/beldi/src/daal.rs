@@ -10,8 +10,9 @@
 
 use crate::Bug;
 use crate::log::{Run, interrupted};
-use crate::names::{BORN, CHAIN, HEAD, HOLDER, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE, chain};
-use crate::tx::TxContext;
+use crate::names::{
+    BORN, CHAIN, HEAD, HOLDER, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE, WAITER, chain,
+};
 use std::collections::BTreeMap;
 use triptych_api::{Change, Error, Result, apply, lower, lower_optimistic};
 use triptych_model::{Action, Comparison, Condition, Item, Map, Name, Operand, Path, Value};
@@ -22,10 +23,18 @@ use triptych_world::MS;
 enum Skeleton {
     /// The log key is there, with this outcome.
     Done(Value),
-    /// It is not; this is the tail.
-    Tail(Name),
+    /// It is not; this is the tail, with what was asked for of it.
+    Tail(Name, Item),
     /// The key has no rows.
     Empty,
+}
+
+/// Where an effect on a key goes.
+pub(crate) enum Place {
+    /// Nowhere: its log key is there, with this outcome.
+    Done(Value),
+    /// Into this row, which is the tail and not full, and has this in it.
+    Open(Name, Item),
 }
 
 /// An effect on one key.
@@ -34,19 +43,6 @@ pub(crate) enum Effect {
     Write(Value),
     /// Changes the document if the condition holds of it.
     Update(Condition, Vec<Change>),
-    /// Takes the lock for a transaction. Logs true, or the lock word of who holds it.
-    Lock(TxContext),
-    /// Gives the lock back, and replaces the value if there is a new one, in one step. Logs whether
-    /// the transaction held the lock.
-    Release(Name, Option<Value>),
-}
-
-/// What became of an effect.
-pub(crate) struct Logged {
-    /// The logged outcome.
-    pub(crate) outcome: Value,
-    /// Whether an earlier execution had logged it.
-    pub(crate) replayed: bool,
 }
 
 /// What one attempt on one row came to.
@@ -55,6 +51,14 @@ pub(crate) enum Attempt {
     Logged(Value),
     /// Nothing happened: look at the row again.
     Missed,
+}
+
+/// The row behind one that was full.
+enum Appended {
+    /// A new one, with this state and no log entry.
+    Here(Name, Item),
+    /// Somebody else's.
+    Elsewhere(Name),
 }
 
 /// How often an effect is tried before the execution gives up and is repeated later.
@@ -76,15 +80,23 @@ impl Run {
         format!("{}-{step}", self.instance)
     }
 
-    /// Fetches row ids and links (and the log key, if asked) of a key, and walks from the head.
+    /// Fetches row ids and links (and the log key and `also`, if asked) of a key, and walks from the
+    /// head.
     ///
     /// That the pages are no snapshot does no harm: a row seen with a successor was full and can
     /// never take the log key later; a row seen without one is checked again by the conditional
     /// update that follows; rows that were missed lie beyond the tail that was found.
-    async fn skeleton(&self, table: &Name, key: &Name, cid: Option<&str>) -> Result<Skeleton> {
+    async fn skeleton(
+        &self,
+        table: &Name,
+        key: &Name,
+        cid: Option<&str>,
+        also: &[&str],
+    ) -> Result<Skeleton> {
         let mut projection = vec![Path::attr(ROW), Path::attr(NEXT)];
         projection.extend(cid.map(logged));
-        let mut next: BTreeMap<Name, Option<Name>> = BTreeMap::new();
+        projection.extend(also.iter().copied().map(Path::attr));
+        let mut rows: BTreeMap<Name, Item> = BTreeMap::new();
         let mut start: Option<PageKey> = None;
         loop {
             let request = Request::Query {
@@ -111,8 +123,8 @@ impl Run {
                 if let Some(outcome) = cid.and_then(|cid| item.get(LOGS)?.get(cid)) {
                     return Ok(Skeleton::Done(outcome.clone()));
                 }
-                if let Some(Value::Str(row)) = item.get(ROW) {
-                    next.insert(row.clone(), text(&item, NEXT));
+                if let Some(row) = text(&item, ROW) {
+                    rows.insert(row, item);
                 }
             }
             start = more;
@@ -120,14 +132,90 @@ impl Run {
                 break;
             }
         }
-        if next.is_empty() {
+        if rows.is_empty() {
             return Ok(Skeleton::Empty);
         }
         let mut tail = Name::from(HEAD);
-        while let Some(Some(successor)) = next.get(&tail) {
-            tail = successor.clone();
+        while let Some(successor) = rows.get(&tail).and_then(|row| text(row, NEXT)) {
+            tail = successor;
         }
-        Ok(Skeleton::Tail(tail))
+        let item = rows.remove(&tail).unwrap_or_default();
+        Ok(Skeleton::Tail(tail, item))
+    }
+
+    /// Where an effect on a key goes, by a look at all its rows. None if it has no rows. `also` must
+    /// contain [`LOG_SIZE`], or a full tail is taken for an open one.
+    pub(crate) async fn find(
+        &self,
+        (table, key): (&Name, &Name),
+        cid: Option<&str>,
+        also: &[&str],
+    ) -> Result<Option<Place>> {
+        match self.skeleton(table, key, cid, also).await? {
+            Skeleton::Done(outcome) => Ok(Some(Place::Done(outcome))),
+            Skeleton::Tail(row, item) => {
+                let place = self.settle((table, key), cid, also, row, item).await?;
+                Ok(Some(place))
+            }
+            Skeleton::Empty => Ok(None),
+        }
+    }
+
+    /// The same once an effect has missed on a row that was the tail.
+    pub(crate) async fn find_from(
+        &self,
+        (table, key, row): (&Name, &Name, &str),
+        cid: Option<&str>,
+        also: &[&str],
+    ) -> Result<Place> {
+        let item = self.look((table, key, row), cid, also).await?;
+        let at = (table, key);
+        self.settle(at, cid, also, Name::from(row), item).await
+    }
+
+    async fn look(
+        &self,
+        (table, key, row): (&Name, &Name, &str),
+        cid: Option<&str>,
+        also: &[&str],
+    ) -> Result<Item> {
+        let also = also.iter().copied().filter(|name| *name != LOG_SIZE);
+        let seen = [LOG_SIZE, NEXT].into_iter().chain(also);
+        let mut seen: Vec<Path> = seen.map(Path::attr).collect();
+        seen.extend(cid.map(logged));
+        let place = (table, row_key(key, row));
+        let item = self.get("beldi.write.look", place, Some(seen)).await?;
+        Ok(item.unwrap_or_default())
+    }
+
+    /// Follows the list from a row to its tail, and appends to that if it is full.
+    async fn settle(
+        &self,
+        (table, key): (&Name, &Name),
+        cid: Option<&str>,
+        also: &[&str],
+        mut row: Name,
+        mut item: Item,
+    ) -> Result<Place> {
+        loop {
+            if let Some(outcome) = cid.and_then(|cid| item.get(LOGS)?.get(cid)) {
+                return Ok(Place::Done(outcome.clone()));
+            }
+            if let Some(next) = text(&item, NEXT) {
+                item = self.look((table, key, &next), cid, also).await?;
+                row = next;
+            } else if item.get(LOG_SIZE).and_then(Value::as_int) >= Some(self.capacity()) {
+                (row, item) = match self.append_row(table, key, &row).await? {
+                    Appended::Here(row, state) => (row, state),
+                    Appended::Elsewhere(next) => {
+                        let item = self.look((table, key, &next), cid, also).await?;
+                        (next, item)
+                    }
+                };
+            } else {
+                return Ok(Place::Open(row, item));
+            }
+        }
     }
 
     /// The current value of a key. Not logged.
@@ -135,8 +223,8 @@ impl Run {
         if self.shared.config.is_cross_table() {
             return self.cross_current(table, key).await;
         }
-        let mut row = match self.skeleton(table, key, None).await? {
-            Skeleton::Tail(row) => row,
+        let mut row = match self.skeleton(table, key, None, &[]).await? {
+            Skeleton::Tail(row, _) => row,
             Skeleton::Empty | Skeleton::Done(_) => return Ok(None),
         };
         loop {
@@ -161,27 +249,14 @@ impl Run {
         key: &Name,
         effect: Effect,
     ) -> Result<Value> {
-        let logged = self.logged_effect(step, table, key, effect).await?;
-        Ok(logged.outcome)
-    }
-
-    /// [`Run::effect`], and whether it was made before.
-    pub(crate) async fn logged_effect(
-        &self,
-        step: &str,
-        table: &Name,
-        key: &Name,
-        effect: Effect,
-    ) -> Result<Logged> {
         let cid = self.cid(step);
         let effect = self.spoil(&cid, effect);
         if self.shared.config.is_cross_table() {
             return self.cross_effect(step, (table, key), effect).await;
         }
-        let made = |outcome, replayed| Ok(Logged { outcome, replayed });
-        let mut row = match self.skeleton(table, key, Some(&cid)).await? {
-            Skeleton::Done(outcome) => return made(outcome, true),
-            Skeleton::Tail(row) => row,
+        let mut row = match self.skeleton(table, key, Some(&cid), &[]).await? {
+            Skeleton::Done(outcome) => return Ok(outcome),
+            Skeleton::Tail(row, _) => row,
             Skeleton::Empty => {
                 self.insert_head(table, key).await?;
                 Name::from(HEAD)
@@ -195,29 +270,15 @@ impl Run {
                 Effect::Update(condition, changes) => {
                     self.try_update(&cid, at, condition, changes).await?
                 }
-                Effect::Lock(tx) => self.try_lock(&cid, at, tx).await?,
-                Effect::Release(tx, value) => {
-                    self.try_release(&cid, at, tx, value.as_ref()).await?
-                }
             };
             if let Attempt::Logged(outcome) = attempt {
-                return made(outcome, false);
+                return Ok(outcome);
             }
-            let seen = [LOG_SIZE, NEXT, HOLDER].map(Path::attr);
-            let seen = seen.into_iter().chain([logged(&cid)]).collect();
-            let place = (table, row_key(key, &row));
-            let item = self
-                .get("beldi.write.look", place, Some(seen))
-                .await?
-                .unwrap_or_default();
-            if let Some(outcome) = item.get(LOGS).and_then(|logs| logs.get(&cid)) {
-                return made(outcome.clone(), true);
-            }
-            if let Some(next) = text(&item, NEXT) {
-                row = next;
-            } else if item.get(LOG_SIZE).and_then(Value::as_int) >= Some(self.capacity()) {
-                row = self.append_row(table, key, &row).await?;
-            } else if item.contains_key(HOLDER) {
+            let (now, item) = match self.find_from(at, Some(&cid), &[HOLDER]).await? {
+                Place::Done(outcome) => return Ok(outcome),
+                Place::Open(now, item) => (now, item),
+            };
+            if now == row && item.contains_key(HOLDER) {
                 // What is not in a transaction holds nothing while it waits, so it cannot be in a
                 // deadlock.
                 let world = &self.shared.world;
@@ -225,6 +286,7 @@ impl Run {
                 world.sleep(pause / 2 + jitter).await;
                 pause = (2 * pause).min(LOCKED_PAUSE);
             }
+            row = now;
         }
         Err(Error::Interrupted(format!(
             "no room for step {step} in the rows of {key:?}"
@@ -415,7 +477,7 @@ impl Run {
     }
 
     /// An empty log beside this state.
-    fn new_row(state: Item) -> Vec<Action> {
+    pub(crate) fn new_row(state: Item) -> Vec<Action> {
         let set = |name, value| Action::Set(Path::attr(name), Operand::Value(value));
         let mut update = vec![
             set(LOGS, Value::from(Map::new())),
@@ -425,11 +487,11 @@ impl Run {
         update
     }
 
-    /// Links a new row behind a full one and returns the row that is behind it now.
-    async fn append_row(&self, table: &Name, key: &Name, full: &str) -> Result<Name> {
+    /// Links a new row behind a full one.
+    async fn append_row(&self, table: &Name, key: &Name, full: &str) -> Result<Appended> {
         // A full row takes no more effects, so what is read here is final. The whole state goes
         // along: a lock that is not copied is a lock that is lost.
-        let state = [VALUE, HOLDER].map(Path::attr).to_vec();
+        let state = [VALUE, HOLDER, WAITER].map(Path::attr).to_vec();
         let place = (table, row_key(key, full));
         let old = self.get("beldi.append.read", place, Some(state)).await?;
         let mut state = old.unwrap_or_default();
@@ -446,7 +508,8 @@ impl Run {
         let id = self.fresh_id();
         let place = (table, row_key(key, &id));
         let absent = Condition::Absent(Path::attr(KEY));
-        self.update_if("beldi.append.create", place, Self::new_row(state), absent)
+        let create = Self::new_row(state.clone());
+        self.update_if("beldi.append.create", place, create, absent)
             .await?;
         let link = vec![Action::Set(
             Path::attr(NEXT),
@@ -458,7 +521,7 @@ impl Run {
             .update_if("beldi.append.link", place, link, unlinked)
             .await?
         {
-            return Ok(Name::from(id));
+            return Ok(Appended::Here(Name::from(id), state));
         }
         // Somebody else linked first: remove the orphan and follow the winner.
         let orphan = Request::Delete {
@@ -475,7 +538,9 @@ impl Run {
             .get("beldi.append.follow", place, projection)
             .await?
             .unwrap_or_default();
-        text(&item, NEXT).ok_or_else(|| Error::Interrupted("a full row lost its link".to_owned()))
+        let next = text(&item, NEXT);
+        let next = next.ok_or_else(|| Error::Interrupted("a full row lost its link".to_owned()))?;
+        Ok(Appended::Elsewhere(next))
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::daal::text;
 use crate::log::Run;
 use crate::names::{
-    DONE, HEAD, HOLDER, INSTANCE, KEY, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE,
+    DONE, HEAD, HOLDER, INSTANCE, KEY, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE, WAITER,
     intent_table, local_table, log_table,
 };
 use crate::shadow::Shadow;
@@ -180,6 +180,10 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
                     if let Some(holder) = item.get(HOLDER).and_then(TxContext::from_word) {
                         let held = format!("{table}[{key}] is locked by {}", holder.id);
                         state.residue.push(held);
+                    }
+                    if let Some(waiter) = item.get(WAITER).and_then(TxContext::from_word) {
+                        let waits = format!("{} waits for {table}[{key}]", waiter.id);
+                        state.residue.push(waits);
                     }
                     values.extend(item.remove(VALUE).map(|value| (key, value)));
                 }
