@@ -61,7 +61,7 @@ impl Run {
             start,
         };
         let rows = self.all_pages("beldi.scan", scan).await?;
-        let pair = |mut row: Item| Some((crate::daal::text(&row, KEY)?, row.remove(VALUE)?));
+        let pair = |mut row: Item| Some((crate::rows::text(&row, KEY)?, row.remove(VALUE)?));
         Ok(rows.into_iter().filter_map(pair).collect())
     }
 

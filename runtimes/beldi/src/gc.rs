@@ -13,16 +13,16 @@
 mod lists;
 mod shadows;
 
-pub(crate) use lists::walk;
+pub(crate) use lists::{locked_by, walk};
 
 use crate::Bug;
-use crate::daal::row_key;
 use crate::lock::LOCK;
 use crate::log::{Run, interrupted};
 use crate::names::{
     DONE, FINISHED, FINISHED_INDEX, HEAD, INSTANCE, LEASE, OWNER, PENDING_SHARDS, STEP, UNTIL,
     gc_table, intent_table, local_table, log_table,
 };
+use crate::rows::row_key;
 use futures_util::future::{join_all, try_join_all};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -390,7 +390,7 @@ impl Sweep<'_> {
         let entries = self.run.all_pages("beldi.gc.log", scan).await?;
         let ids: BTreeSet<Name> = entries
             .iter()
-            .filter_map(|entry| crate::daal::text(entry, INSTANCE))
+            .filter_map(|entry| crate::rows::text(entry, INSTANCE))
             .collect();
         for id in ids {
             if over.iter().any(|(over, _)| id.starts_with(&**over)) {

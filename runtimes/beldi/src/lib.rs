@@ -28,9 +28,13 @@ mod lock;
 mod log;
 mod machine;
 mod names;
+mod progress;
+mod rows;
 mod shadow;
 mod tx;
 mod wrapper;
+
+pub use progress::Contention;
 
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;

@@ -20,9 +20,9 @@
 //! being none.
 
 use crate::Bug;
-use crate::daal::{Place, row_key};
 use crate::log::{Run, interrupted};
 use crate::names::{HEAD, HOLDER, KEY, LOG_SIZE, LOGS, VALUE, WAITER};
+use crate::rows::{Place, row_key};
 use crate::tx::TxContext;
 use triptych_api::{Error, Result};
 use triptych_model::{Action, Comparison, Condition, Item, Map, Name, Operand, Path, Value};

@@ -19,9 +19,9 @@
 //! the change, all rows are looked at.
 
 use crate::Bug;
-use crate::daal::{Place, row_key, text};
 use crate::log::Run;
 use crate::names::{HEAD, KEY, LOG_SIZE, LOGS, NEXT, VALUE, local_table};
+use crate::rows::{Place, row_key, text};
 use crate::tx::TxContext;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::{Change, Error, Result, Step, apply, lower};
@@ -342,11 +342,15 @@ impl Run {
         let table = local_table(&self.function);
         let seen = Some([VALUE, NEXT].map(Path::attr).to_vec());
         let head = (&table, row_key(&tx.id, HEAD));
-        let head = self.get("beldi.shadow.get", head, seen).await?;
-        match head {
-            Some(row) if text(&row, NEXT).is_some() => self.current(&table, &tx.id).await,
-            head => Ok(head.and_then(|mut row| row.remove(VALUE))),
+        let Some(mut head) = self.get("beldi.shadow.get", head, seen).await? else {
+            return Ok(None);
+        };
+        let one = text(&head, NEXT).is_none();
+        self.shadows.borrow_mut().insert(tx.id.clone(), one);
+        if !one {
+            return self.current(&table, &tx.id).await;
         }
+        Ok(head.remove(VALUE))
     }
 
     /// The whole shadow as it is now, if the transaction has one here. Not logged.

@@ -11,6 +11,9 @@
 //! that: the participant had answered before the end began, so there was a decision on every key
 //! that it asks for, and a late execution or a late effect finds that decision.
 //!
+//! **The oldest gets through.** It never dies, and waits for one holder per key; [`crate::progress`]
+//! says how long that can take.
+//!
 //! **What an execution may remember.** That the transaction has a lock, and what was committed at the
 //! key when it got it: no other one can change that before it ends. Not what the transaction itself
 //! has written there: other branches, and other instances of the function, share its shadow. Only

@@ -17,10 +17,10 @@
 
 use super::{Owner, Sweep, query, set};
 use crate::Bug;
-use crate::daal::{row_key, text};
 use crate::names::{
     CHAIN_INDEX, CHAIN_SHARDS, DANGLING, HEAD, HOLDER, KEY, LOGS, NEXT, ROW, VALUE, WAITER,
 };
+use crate::rows::{row_key, text};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::Result;
 use triptych_model::{Action, Condition, Item, Map, Name, Path, Value};
@@ -51,6 +51,15 @@ fn entries(row: &Item) -> impl Iterator<Item = &Name> {
 /// Whose log entries stand in a row.
 pub(super) fn owners(row: &Item) -> BTreeSet<Owner> {
     entries(row).map(|cid| Owner::of(cid)).collect()
+}
+
+/// The transactions on whose locks a row has a decision.
+pub(crate) fn locked_by(row: &Item) -> BTreeSet<Name> {
+    let tx = |owner| match owner {
+        Owner::Transaction(tx) => Some(tx),
+        Owner::Instance(_) => None,
+    };
+    owners(row).into_iter().filter_map(tx).collect()
 }
 
 impl Sweep<'_> {

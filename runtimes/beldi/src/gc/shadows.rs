@@ -6,8 +6,8 @@
 
 use super::lists::owners;
 use super::{Owner, Sweep};
-use crate::daal::{row_key, text};
 use crate::names::{HEAD, KEY, LOGS, NEXT, ROW, VALUE, local_table};
+use crate::rows::{row_key, text};
 use crate::shadow::Shadow;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::Result;
