@@ -3,17 +3,17 @@
 //! Whoever began the transaction is its coordinator. Once its body has ended, no participant is at
 //! work any more, and all hold their locks: that is the prepared state. The coordinator applies (or
 //! drops) its own shadow, key by key, and at the same time tells every function it called, which does
-//! the same and passes it on. Nothing changes the shadow any more, calls are logged, and a key is
-//! released once, so a crash anywhere is repaired by executing again; a second message finds nothing
-//! to do.
+//! the same and passes it on. Nothing changes the shadow any more, and a key is released once, so a
+//! crash anywhere is repaired by executing again; a second message finds nothing to do.
 
 use crate::Bug;
 use crate::daal::Effect;
+use crate::envelope;
 use crate::log::Run;
 use crate::shadow::Shadow;
 use crate::tx::TxContext;
 use futures_util::future::{join, join_all};
-use triptych_api::{Error, Result, Step, TxEnd};
+use triptych_api::{Error, Result, Step, TxEnd, decode_reply};
 use triptych_model::{Name, Value};
 
 /// The entry point that every function has for this.
@@ -136,17 +136,16 @@ impl Run {
             ..finish.clone()
         };
         let calls = callees.into_iter().enumerate().map(|(at, callee)| {
-            let own = step.sub(&format!("tell{at}"));
-            self.sync_call(
-                own,
-                callee.clone(),
-                Name::from(FINISH),
-                message.to_value(),
-                None,
-            )
+            // The id derives from the step, so whoever tells again tells the same instance; and once
+            // that is collected, there is nothing left that it could find to do. So neither its id
+            // nor its result need be in the invoke log.
+            let id = self.cid(step.sub(&format!("tell{at}")).as_str());
+            let body = envelope::call(&id, FINISH, message.to_value(), None, None);
+            self.invoke("beldi.tell", callee, body)
         });
-        let told: Vec<Value> = join_all(calls).await.into_iter().collect::<Result<_>>()?;
-        drop(told);
+        for told in join_all(calls).await {
+            decode_reply(&told?)?;
+        }
         Ok(())
     }
 }
