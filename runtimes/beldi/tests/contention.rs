@@ -262,6 +262,30 @@ fn crashes_under_contention_leave_no_lock_and_keep_the_sum() {
     }
 }
 
+/// While crashed transactions keep others waiting, what is over is collected, decisions on locks too.
+#[test]
+fn collecting_under_contention_harms_nothing() {
+    let load = Load {
+        clients: 200,
+        apart: 2 * SECOND,
+        accounts: 3,
+    };
+    for seed in 50..53 {
+        let faults = Faults {
+            crash_rate: 0.1,
+            duplicate_rate: 0.1,
+            ..Faults::default()
+        };
+        let config = rows_of(3).with_gc(Some(15 * SECOND), 130 * SECOND);
+        let end = run(seed, load, faults, config);
+        assert_eq!(total(&end.state), 0, "seed {seed}");
+        assert_eq!(end.state.residue, Vec::<String>::new(), "seed {seed}");
+        assert_eq!(end.state.corrupt, Vec::<String>::new(), "seed {seed}");
+        let left = end.lives.len();
+        assert!(left < 200, "seed {seed}: {left} intents are left");
+    }
+}
+
 #[test]
 fn locks_that_are_lost_or_not_taken_show() {
     let wrong = |bug, capacity| {
