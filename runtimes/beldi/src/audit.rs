@@ -4,10 +4,10 @@
 //! and the garbage collector makes them. But with a collector they must not stay.
 
 use crate::Shared;
-use crate::daal::text;
 use crate::dump::Rows;
-use crate::gc::walk;
+use crate::gc::{locked_by, walk};
 use crate::names::{BORN, DANGLING, HEAD, INSTANCE, LOG_SIZE, LOGS, NEXT};
+use crate::rows::text;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_model::{Item, Map, Name, Value};
 use triptych_world::MS;
@@ -68,6 +68,27 @@ pub(crate) fn list(
         if since.is_some_and(|since| since < oldest) {
             let since = shared.world.unix_ms() - since.unwrap_or_default();
             wrong(format!("row {id} is unreachable for {since} ms"));
+        }
+    }
+}
+
+/// Checks that no decision on a lock was forgotten before the shadow of its transaction: that no row
+/// with one is unlinked.
+pub(crate) fn decisions(
+    table: &Name,
+    key: &Name,
+    rows: &Rows,
+    shadows: &BTreeSet<Name>,
+    corrupt: &mut Vec<String>,
+) {
+    let reached = walk(rows);
+    for (id, row) in rows.iter().filter(|(id, _)| !reached.contains(id)) {
+        for tx in locked_by(row) {
+            if shadows.contains(&tx) {
+                corrupt.push(format!(
+                    "{table}[{key}]: row {id} is unlinked, but transaction {tx} has a shadow"
+                ));
+            }
         }
     }
 }

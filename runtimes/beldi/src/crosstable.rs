@@ -9,7 +9,7 @@
 //! of the transaction, so the store's answer tells whether the step was done before or its condition
 //! did not hold: only the latter may be logged as a refusal.
 
-use crate::daal::{Effect, Logged};
+use crate::daal::Effect;
 use crate::log::{Run, interrupted};
 use crate::names::{INSTANCE, KEY, OUTCOME, STEP, VALUE, log_table};
 use triptych_api::{Change, Error, Result, apply, lower, lower_optimistic};
@@ -61,17 +61,17 @@ impl Run {
             start,
         };
         let rows = self.all_pages("beldi.scan", scan).await?;
-        let pair = |mut row: Item| Some((crate::daal::text(&row, KEY)?, row.remove(VALUE)?));
+        let pair = |mut row: Item| Some((crate::rows::text(&row, KEY)?, row.remove(VALUE)?));
         Ok(rows.into_iter().filter_map(pair).collect())
     }
 
-    /// [`Run::logged_effect`] on this storage.
+    /// [`Run::effect`] on this storage.
     pub(crate) async fn cross_effect(
         &self,
         step: &str,
         (table, key): (&Name, &Name),
         effect: Effect,
-    ) -> Result<Logged> {
+    ) -> Result<Value> {
         let mut pause = 5 * MS;
         for _ in 0..ATTEMPTS {
             let attempt = match &effect {
@@ -89,22 +89,13 @@ impl Run {
                     self.cross_update(step, (table, key), condition, changes)
                         .await?
                 }
-                Effect::Lock(_) | Effect::Release(..) => {
-                    let what = "there are no locks on cross-table storage";
-                    return Err(Error::Bug(what.to_owned()));
-                }
             };
             let (attempt, outcome) = attempt;
             match attempt {
-                Attempt::Made => {
-                    let replayed = false;
-                    return Ok(Logged { outcome, replayed });
-                }
+                Attempt::Made => return Ok(outcome),
                 Attempt::Replayed => {
                     let outcome = self.get_log(step).await?.remove(OUTCOME);
-                    let replayed = true;
                     return outcome
-                        .map(|outcome| Logged { outcome, replayed })
                         .ok_or_else(|| Error::Interrupted(format!("step {step} was no write")));
                 }
                 Attempt::Unmet | Attempt::Conflict => {}

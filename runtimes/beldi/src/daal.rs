@@ -1,4 +1,5 @@
-//! The linked DAAL: data and its write log in the same rows (specification §§3.2, 4).
+//! The linked DAAL: data and its write log in the same rows (specification §§3.2, 4). This is how
+//! effects are made; [`crate::rows`] finds the row.
 //!
 //! An item of the store is limited in size, so the log of a key cannot live in one row for ever: a
 //! key's rows form a singly linked list, of which only the tail holds the current value. Invariants:
@@ -10,23 +11,12 @@
 
 use crate::Bug;
 use crate::log::{Run, interrupted};
-use crate::names::{BORN, CHAIN, HEAD, HOLDER, KEY, LOG_SIZE, LOGS, NEXT, ROW, VALUE, chain};
-use crate::tx::TxContext;
-use std::collections::BTreeMap;
+use crate::names::{HEAD, HOLDER, LOGS, VALUE};
+use crate::rows::{Place, Skeleton, row_key};
 use triptych_api::{Change, Error, Result, apply, lower, lower_optimistic};
-use triptych_model::{Action, Comparison, Condition, Item, Map, Name, Operand, Path, Value};
-use triptych_store::{Key, PageKey, Request, Response, Return, StoreError};
+use triptych_model::{Action, Condition, Item, Map, Name, Operand, Path, Value};
+use triptych_store::{Request, Response, Return, StoreError};
 use triptych_world::MS;
-
-/// What one look at all rows of a key shows.
-enum Skeleton {
-    /// The log key is there, with this outcome.
-    Done(Value),
-    /// It is not; this is the tail.
-    Tail(Name),
-    /// The key has no rows.
-    Empty,
-}
 
 /// An effect on one key.
 pub(crate) enum Effect {
@@ -34,19 +24,6 @@ pub(crate) enum Effect {
     Write(Value),
     /// Changes the document if the condition holds of it.
     Update(Condition, Vec<Change>),
-    /// Takes the lock for a transaction. Logs true, or the lock word of who holds it.
-    Lock(TxContext),
-    /// Gives the lock back, and replaces the value if there is a new one, in one step. Logs whether
-    /// the transaction held the lock.
-    Release(Name, Option<Value>),
-}
-
-/// What became of an effect.
-pub(crate) struct Logged {
-    /// The logged outcome.
-    pub(crate) outcome: Value,
-    /// Whether an earlier execution had logged it.
-    pub(crate) replayed: bool,
 }
 
 /// What one attempt on one row came to.
@@ -62,94 +39,10 @@ const ATTEMPTS: u32 = 400;
 /// The longest pause between two looks at a key that a transaction has locked.
 const LOCKED_PAUSE: u64 = 200 * MS;
 
-fn logged(cid: &str) -> Path {
-    Path::attr(LOGS).field(cid)
-}
-
-pub(crate) fn row_key(key: &Name, row: &str) -> Key {
-    Key::range(key.clone(), Value::str(row))
-}
-
 impl Run {
     /// The log key of a step.
     pub(crate) fn cid(&self, step: &str) -> String {
         format!("{}-{step}", self.instance)
-    }
-
-    /// Fetches row ids and links (and the log key, if asked) of a key, and walks from the head.
-    ///
-    /// That the pages are no snapshot does no harm: a row seen with a successor was full and can
-    /// never take the log key later; a row seen without one is checked again by the conditional
-    /// update that follows; rows that were missed lie beyond the tail that was found.
-    async fn skeleton(&self, table: &Name, key: &Name, cid: Option<&str>) -> Result<Skeleton> {
-        let mut projection = vec![Path::attr(ROW), Path::attr(NEXT)];
-        projection.extend(cid.map(logged));
-        let mut next: BTreeMap<Name, Option<Name>> = BTreeMap::new();
-        let mut start: Option<PageKey> = None;
-        loop {
-            let request = Request::Query {
-                table: table.clone(),
-                index: None,
-                hash: key.clone().into(),
-                range_below: None,
-                filter: None,
-                projection: Some(projection.clone()),
-                consistent: true,
-                limit: None,
-                start: start.take(),
-            };
-            let response = self
-                .store("beldi.daal.query", request)
-                .await
-                .map_err(interrupted)?;
-            let Response::Page { items, next: more } = response else {
-                return Err(Error::Interrupted(format!(
-                    "a query was answered with {response:?}"
-                )));
-            };
-            for item in items {
-                if let Some(outcome) = cid.and_then(|cid| item.get(LOGS)?.get(cid)) {
-                    return Ok(Skeleton::Done(outcome.clone()));
-                }
-                if let Some(Value::Str(row)) = item.get(ROW) {
-                    next.insert(row.clone(), text(&item, NEXT));
-                }
-            }
-            start = more;
-            if start.is_none() {
-                break;
-            }
-        }
-        if next.is_empty() {
-            return Ok(Skeleton::Empty);
-        }
-        let mut tail = Name::from(HEAD);
-        while let Some(Some(successor)) = next.get(&tail) {
-            tail = successor.clone();
-        }
-        Ok(Skeleton::Tail(tail))
-    }
-
-    /// The current value of a key. Not logged.
-    pub(crate) async fn current(&self, table: &Name, key: &Name) -> Result<Option<Value>> {
-        if self.shared.config.is_cross_table() {
-            return self.cross_current(table, key).await;
-        }
-        let mut row = match self.skeleton(table, key, None).await? {
-            Skeleton::Tail(row) => row,
-            Skeleton::Empty | Skeleton::Done(_) => return Ok(None),
-        };
-        loop {
-            let projection = Some(vec![Path::attr(VALUE), Path::attr(NEXT)]);
-            let at = (table, row_key(key, &row));
-            let Some(mut item) = self.get("beldi.read.get", at, projection).await? else {
-                return Ok(None);
-            };
-            match text(&item, NEXT) {
-                Some(next) => row = next,
-                None => return Ok(item.remove(VALUE)),
-            }
-        }
     }
 
     /// Makes an effect and its log entry in one row, once; returns the logged outcome: null for a
@@ -161,27 +54,14 @@ impl Run {
         key: &Name,
         effect: Effect,
     ) -> Result<Value> {
-        let logged = self.logged_effect(step, table, key, effect).await?;
-        Ok(logged.outcome)
-    }
-
-    /// [`Run::effect`], and whether it was made before.
-    pub(crate) async fn logged_effect(
-        &self,
-        step: &str,
-        table: &Name,
-        key: &Name,
-        effect: Effect,
-    ) -> Result<Logged> {
         let cid = self.cid(step);
         let effect = self.spoil(&cid, effect);
         if self.shared.config.is_cross_table() {
             return self.cross_effect(step, (table, key), effect).await;
         }
-        let made = |outcome, replayed| Ok(Logged { outcome, replayed });
-        let mut row = match self.skeleton(table, key, Some(&cid)).await? {
-            Skeleton::Done(outcome) => return made(outcome, true),
-            Skeleton::Tail(row) => row,
+        let mut row = match self.skeleton(table, key, Some(&cid), &[]).await? {
+            Skeleton::Done(outcome) => return Ok(outcome),
+            Skeleton::Tail(row, _) => row,
             Skeleton::Empty => {
                 self.insert_head(table, key).await?;
                 Name::from(HEAD)
@@ -195,29 +75,15 @@ impl Run {
                 Effect::Update(condition, changes) => {
                     self.try_update(&cid, at, condition, changes).await?
                 }
-                Effect::Lock(tx) => self.try_lock(&cid, at, tx).await?,
-                Effect::Release(tx, value) => {
-                    self.try_release(&cid, at, tx, value.as_ref()).await?
-                }
             };
             if let Attempt::Logged(outcome) = attempt {
-                return made(outcome, false);
+                return Ok(outcome);
             }
-            let seen = [LOG_SIZE, NEXT, HOLDER].map(Path::attr);
-            let seen = seen.into_iter().chain([logged(&cid)]).collect();
-            let place = (table, row_key(key, &row));
-            let item = self
-                .get("beldi.write.look", place, Some(seen))
-                .await?
-                .unwrap_or_default();
-            if let Some(outcome) = item.get(LOGS).and_then(|logs| logs.get(&cid)) {
-                return made(outcome.clone(), true);
-            }
-            if let Some(next) = text(&item, NEXT) {
-                row = next;
-            } else if item.get(LOG_SIZE).and_then(Value::as_int) >= Some(self.capacity()) {
-                row = self.append_row(table, key, &row).await?;
-            } else if item.contains_key(HOLDER) {
+            let (now, item) = match self.find_from(at, Some(&cid), &[HOLDER]).await? {
+                Place::Done(outcome) => return Ok(outcome),
+                Place::Open(now, item) => (now, item),
+            };
+            if now == row && item.contains_key(HOLDER) {
                 // What is not in a transaction holds nothing while it waits, so it cannot be in a
                 // deadlock.
                 let world = &self.shared.world;
@@ -225,14 +91,11 @@ impl Run {
                 world.sleep(pause / 2 + jitter).await;
                 pause = (2 * pause).min(LOCKED_PAUSE);
             }
+            row = now;
         }
         Err(Error::Interrupted(format!(
             "no room for step {step} in the rows of {key:?}"
         )))
-    }
-
-    fn capacity(&self) -> i64 {
-        self.shared.config.row_capacity
     }
 
     /// The seeded defect [`Bug::DropAppend`].
@@ -256,23 +119,6 @@ impl Run {
         let mut all = self.open(cid);
         all.push(Condition::Absent(Path::attr(HOLDER)));
         all
-    }
-
-    /// The row still takes this log key.
-    pub(crate) fn open(&self, cid: &str) -> Vec<Condition> {
-        let capacity = Value::Int(self.capacity());
-        vec![
-            Condition::Absent(logged(cid)),
-            Condition::Compare(Path::attr(LOG_SIZE), Comparison::Less, capacity),
-        ]
-    }
-
-    pub(crate) fn log_clauses(cid: &str, outcome: Operand) -> Vec<Action> {
-        let size = Operand::Plus(Box::new(Operand::Path(Path::attr(LOG_SIZE))), 1);
-        vec![
-            Action::Set(logged(cid), outcome),
-            Action::Set(Path::attr(LOG_SIZE), size),
-        ]
     }
 
     async fn try_write(
@@ -404,89 +250,8 @@ impl Run {
             Err(error) => Err(interrupted(error)),
         }
     }
-
-    /// Begins a key's list. Losing the race to another writer is as good.
-    async fn insert_head(&self, table: &Name, key: &Name) -> Result<()> {
-        let absent = Condition::Absent(Path::attr(KEY));
-        let place = (table, row_key(key, HEAD));
-        self.update_if("beldi.daal.head", place, Self::new_row(Item::new()), absent)
-            .await
-            .map(drop)
-    }
-
-    /// An empty log beside this state.
-    fn new_row(state: Item) -> Vec<Action> {
-        let set = |name, value| Action::Set(Path::attr(name), Operand::Value(value));
-        let mut update = vec![
-            set(LOGS, Value::from(Map::new())),
-            set(LOG_SIZE, Value::Int(0)),
-        ];
-        update.extend(state.iter().map(|(name, value)| set(name, value.clone())));
-        update
-    }
-
-    /// Links a new row behind a full one and returns the row that is behind it now.
-    async fn append_row(&self, table: &Name, key: &Name, full: &str) -> Result<Name> {
-        // A full row takes no more effects, so what is read here is final. The whole state goes
-        // along: a lock that is not copied is a lock that is lost.
-        let state = [VALUE, HOLDER].map(Path::attr).to_vec();
-        let place = (table, row_key(key, full));
-        let old = self.get("beldi.append.read", place, Some(state)).await?;
-        let mut state = old.unwrap_or_default();
-        if self.has(Bug::LockLostOnAppend) {
-            state.remove(HOLDER);
-        }
-        if self.has(Bug::ValueLostOnAppend) {
-            state.remove(VALUE);
-        }
-        // How the garbage collector finds the row, and how old an orphan is.
-        let born = Value::Int(self.shared.world.unix_ms());
-        state.insert(Name::from(CHAIN), chain(key));
-        state.insert(Name::from(BORN), born);
-        let id = self.fresh_id();
-        let place = (table, row_key(key, &id));
-        let absent = Condition::Absent(Path::attr(KEY));
-        self.update_if("beldi.append.create", place, Self::new_row(state), absent)
-            .await?;
-        let link = vec![Action::Set(
-            Path::attr(NEXT),
-            Operand::Value(Value::str(&id)),
-        )];
-        let place = (table, row_key(key, full));
-        let unlinked = Condition::Absent(Path::attr(NEXT));
-        if self
-            .update_if("beldi.append.link", place, link, unlinked)
-            .await?
-        {
-            return Ok(Name::from(id));
-        }
-        // Somebody else linked first: remove the orphan and follow the winner.
-        let orphan = Request::Delete {
-            table: table.clone(),
-            key: row_key(key, &id),
-            condition: None,
-        };
-        self.store("beldi.append.undo", orphan)
-            .await
-            .map_err(interrupted)?;
-        let projection = Some(vec![Path::attr(NEXT)]);
-        let place = (table, row_key(key, full));
-        let item = self
-            .get("beldi.append.follow", place, projection)
-            .await?
-            .unwrap_or_default();
-        text(&item, NEXT).ok_or_else(|| Error::Interrupted("a full row lost its link".to_owned()))
-    }
 }
 
 fn is_trivial(condition: &Condition) -> bool {
     matches!(condition, Condition::All(all) if all.is_empty())
-}
-
-/// A text attribute of an item.
-pub(crate) fn text(item: &Item, name: &str) -> Option<Name> {
-    match item.get(name) {
-        Some(Value::Str(text)) => Some(text.clone()),
-        _ => None,
-    }
 }

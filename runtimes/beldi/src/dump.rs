@@ -1,12 +1,12 @@
 //! Reading out the logical state: walking every list from its head, so that orphans and interior
 //! rows do not count, and checking the invariants ([`crate::audit`]) on the way.
 
-use crate::daal::text;
 use crate::log::Run;
 use crate::names::{
-    DONE, HEAD, HOLDER, INSTANCE, KEY, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE,
+    DONE, HEAD, HOLDER, INSTANCE, KEY, NEXT, PENDING_INDEX, PENDING_SHARDS, ROW, VALUE, WAITER,
     intent_table, local_table, log_table,
 };
+use crate::rows::text;
 use crate::shadow::Shadow;
 use crate::tx::TxContext;
 use crate::{Shared, audit, log};
@@ -164,6 +164,7 @@ pub(crate) async fn pending(shared: &Shared) -> std::result::Result<u64, StoreEr
 pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreError> {
     let mut state = State::default();
     for function in &shared.app.functions {
+        let mut data = Vec::new();
         for table in &function.tables {
             let mut values = BTreeMap::new();
             if shared.config.is_cross_table() {
@@ -181,12 +182,21 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
                         let held = format!("{table}[{key}] is locked by {}", holder.id);
                         state.residue.push(held);
                     }
-                    values.extend(item.remove(VALUE).map(|value| (key, value)));
+                    if let Some(waiter) = item.get(WAITER).and_then(TxContext::from_word) {
+                        let waits = format!("{} waits for {table}[{key}]", waiter.id);
+                        state.residue.push(waits);
+                    }
+                    values.extend(item.remove(VALUE).map(|value| (key.clone(), value)));
                 }
+                data.push((table, key, rows));
             }
             state.tables.insert(table.clone(), values);
         }
-        shadows(shared, &function.name, &mut state).await?;
+        // After the data, so that a collector at work cannot make it look wrong.
+        let kept = shadows(shared, &function.name, &mut state).await?;
+        for (table, key, rows) in &data {
+            audit::decisions(table, key, rows, &kept, &mut state.corrupt);
+        }
         let mut known = BTreeSet::new();
         for intent in scan_all(shared, &intent_table(&function.name), None).await? {
             let id = text(&intent, INSTANCE).unwrap_or_default();
@@ -203,13 +213,14 @@ pub(crate) async fn dump(shared: &Shared) -> std::result::Result<State, StoreErr
     Ok(state)
 }
 
-/// Transactions that have not ended at a function.
+/// Reports transactions that have not ended at a function. Returns those that have a shadow there.
 async fn shadows(
     shared: &Shared,
     function: &Name,
     state: &mut State,
-) -> std::result::Result<(), StoreError> {
+) -> std::result::Result<BTreeSet<Name>, StoreError> {
     let table = local_table(function);
+    let mut kept = BTreeSet::new();
     for (tx, rows) in lists(shared, &table).await? {
         if !rows.contains_key(HEAD) {
             // What a garbage collector that crashed has left; it goes on with it.
@@ -221,6 +232,7 @@ async fn shadows(
             let left = format!("transaction {tx} has not ended at {function}");
             state.residue.push(left);
         }
+        kept.insert(tx);
     }
-    Ok(())
+    Ok(kept)
 }

@@ -2,17 +2,18 @@
 //!
 //! Whoever began the transaction is its coordinator. Once its body has ended, no participant is at
 //! work any more, and all hold their locks: that is the prepared state. The coordinator applies (or
-//! drops) its own shadow, key by key in their order, and tells every function it called, which does
-//! the same and passes it on. All of it are logged effects and logged calls, so a crash anywhere is
-//! repaired by executing again; a second message finds nothing to do.
+//! drops) its own shadow, key by key, and at the same time tells every function it called, which does
+//! the same and passes it on. Nothing changes the shadow any more, and a key is released once, so a
+//! crash anywhere is repaired by executing again; a second message finds nothing to do.
 
 use crate::Bug;
 use crate::daal::Effect;
+use crate::envelope;
 use crate::log::Run;
 use crate::shadow::Shadow;
 use crate::tx::TxContext;
-use futures_util::future::join_all;
-use triptych_api::{Error, Result, Step, TxEnd};
+use futures_util::future::{join, join_all};
+use triptych_api::{Error, Result, Step, TxEnd, decode_reply};
 use triptych_model::{Name, Value};
 
 /// The entry point that every function has for this.
@@ -74,15 +75,22 @@ impl Run {
             finish.end = TxEnd::Commit;
         }
         let tx = &finish.tx;
-        let shadow = self.logged_shadow(&step.sub("shadow"), tx).await?;
+        let Some(shadow) = self.shadow(tx).await? else {
+            // The transaction has done nothing here.
+            return Ok(());
+        };
         if shadow.finished {
             return Ok(());
         }
         let commit = finish.end == TxEnd::Commit;
-        if commit || !self.has(Bug::AbortKeepsLocks) {
-            self.release(step, &finish, &shadow).await?;
-        }
-        self.pass_on(step, &finish, &shadow).await?;
+        let releases = async {
+            if commit || !self.has(Bug::AbortKeepsLocks) {
+                self.release(step, &finish, &shadow).await?;
+            }
+            Ok(())
+        };
+        let (released, told) = join(releases, self.pass_on(step, &finish, &shadow)).await;
+        released.and(told)?;
         if commit {
             for (at, send) in shadow.sends.into_iter().enumerate() {
                 let own = step.sub(&format!("send{at}"));
@@ -92,22 +100,12 @@ impl Run {
         self.shadow_finished(&step.sub("done"), tx).await
     }
 
-    /// The shadow as it was when this end began. Nothing changes it any more but its own end.
-    async fn logged_shadow(&self, step: &Step, tx: &TxContext) -> Result<Shadow> {
-        let document = self.shadow_document(tx).await?;
-        let logged = self.log_list(step, document.into_iter().collect());
-        let document = logged.await?.into_iter().next();
-        Ok(document.as_ref().map(Shadow::parse).unwrap_or_default())
-    }
-
     async fn release(&self, step: &Step, finish: &Finish, shadow: &Shadow) -> Result<()> {
         let commit = finish.end == TxEnd::Commit;
         if self.has(Bug::ReleaseBeforeApply) {
             // All locks first, and the values behind them.
-            for (at, (table, key)) in shadow.keys.keys().enumerate() {
-                let effect = Effect::Release(finish.tx.id.clone(), None);
-                let own = step.sub(&format!("early{at}"));
-                self.effect(own.as_str(), table, key, effect).await?;
+            for (table, key) in shadow.keys.keys() {
+                self.release_lock(&finish.tx.id, (table, key), None).await?;
             }
             for (at, ((table, key), value)) in shadow.keys.iter().enumerate() {
                 if let (true, Some(value)) = (commit, value) {
@@ -118,14 +116,9 @@ impl Run {
             }
             return Ok(());
         }
-        let releases = shadow.keys.iter().enumerate();
-        let releases = releases.map(|(at, ((table, key), value))| async move {
-            let value = value.clone().filter(|_| commit);
-            let effect = Effect::Release(finish.tx.id.clone(), value);
-            let own = step.sub(&format!("key{at}"));
-            self.effect(own.as_str(), table, key, effect)
-                .await
-                .map(drop)
+        let releases = shadow.keys.iter().map(|((table, key), value)| {
+            let value = value.as_ref().filter(|_| commit);
+            self.release_lock(&finish.tx.id, (table, key), value)
         });
         join_all(releases).await.into_iter().collect()
     }
@@ -143,17 +136,16 @@ impl Run {
             ..finish.clone()
         };
         let calls = callees.into_iter().enumerate().map(|(at, callee)| {
-            let own = step.sub(&format!("tell{at}"));
-            self.sync_call(
-                own,
-                callee.clone(),
-                Name::from(FINISH),
-                message.to_value(),
-                None,
-            )
+            // The id derives from the step, so whoever tells again tells the same instance; and once
+            // that is collected, there is nothing left that it could find to do. So neither its id
+            // nor its result need be in the invoke log.
+            let id = self.cid(step.sub(&format!("tell{at}")).as_str());
+            let body = envelope::call(&id, FINISH, message.to_value(), None, None);
+            self.invoke("beldi.tell", callee, body)
         });
-        let told: Vec<Value> = join_all(calls).await.into_iter().collect::<Result<_>>()?;
-        drop(told);
+        for told in join_all(calls).await {
+            decode_reply(&told?)?;
+        }
         Ok(())
     }
 }

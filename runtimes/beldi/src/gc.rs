@@ -13,14 +13,16 @@
 mod lists;
 mod shadows;
 
-pub(crate) use lists::walk;
+pub(crate) use lists::{locked_by, walk};
 
 use crate::Bug;
+use crate::lock::LOCK;
 use crate::log::{Run, interrupted};
 use crate::names::{
-    DONE, FINISHED, FINISHED_INDEX, INSTANCE, LEASE, OWNER, PENDING_SHARDS, STEP, UNTIL, gc_table,
-    intent_table, log_table,
+    DONE, FINISHED, FINISHED_INDEX, HEAD, INSTANCE, LEASE, OWNER, PENDING_SHARDS, STEP, UNTIL,
+    gc_table, intent_table, local_table, log_table,
 };
+use crate::rows::row_key;
 use futures_util::future::{join_all, try_join_all};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,8 @@ struct Sweep<'a> {
     before: i64,
     /// Instances that this pass has asked about: whether they are gone or can go.
     known: RefCell<BTreeMap<Name, bool>>,
+    /// Transactions that it has asked about: whether their shadows are gone.
+    forgotten: RefCell<BTreeMap<Name, bool>>,
 }
 
 /// One pass. Returns how many instances it forgot.
@@ -61,6 +65,7 @@ pub(crate) async fn sweep(run: &Run) -> Result<Value> {
         run,
         before: now - t,
         known: RefCell::default(),
+        forgotten: RefCell::default(),
     };
     sweep.lists().await?;
     sweep.shadows().await?;
@@ -104,9 +109,24 @@ fn set(name: &str, value: Value) -> Action {
     Action::Set(Path::attr(name), Operand::Value(value))
 }
 
-/// The instance of a log key. Its step is what follows the last dash.
-pub(crate) fn instance_of(cid: &str) -> &str {
-    cid.rsplit_once('-').map_or(cid, |(instance, _)| instance)
+/// Whose a log key is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    /// An instance has logged an effect.
+    Instance(Name),
+    /// It was decided whether a transaction gets the key. All of its instances may ask for that.
+    Transaction(Name),
+}
+
+impl Owner {
+    /// The step is what follows the last dash.
+    fn of(cid: &str) -> Self {
+        match cid.rsplit_once('-') {
+            Some((tx, LOCK)) => Owner::Transaction(Name::from(tx)),
+            Some((instance, _)) => Owner::Instance(Name::from(instance)),
+            None => Owner::Instance(Name::from(cid)),
+        }
+    }
 }
 
 impl Run {
@@ -174,9 +194,10 @@ pub(crate) fn query(
 }
 
 impl Sweep<'_> {
-    /// Whether nothing of these instances can be asked for any more: each is gone, or was done more
-    /// than `T` ago.
-    async fn all_over(&self, instances: &BTreeSet<Name>) -> Result<bool> {
+    /// Whether no log key of these owners can be asked for any more: each instance is gone, or was
+    /// done more than `T` ago. Of each transaction, all instances of this function are: whoever asks
+    /// for a lock has an entry in the shadow, and that goes when they are all over.
+    async fn all_over(&self, owners: &BTreeSet<Owner>) -> Result<bool> {
         if self.run.has(Bug::PrefixMatch) {
             let over = self.known.borrow();
             let over: Vec<&Name> = over
@@ -184,18 +205,24 @@ impl Sweep<'_> {
                 .filter(|(_, over)| **over)
                 .map(|e| e.0)
                 .collect();
-            let matched = |id: &Name| over.iter().any(|over| id.starts_with(&***over));
-            if instances.iter().all(matched) {
+            let matched = |owner: &Owner| match owner {
+                Owner::Instance(id) => over.iter().any(|over| id.starts_with(&***over)),
+                Owner::Transaction(_) => true,
+            };
+            if owners.iter().all(matched) {
                 return Ok(true);
             }
         }
-        let verdict = |id: &Name| self.known.borrow().get(id).copied();
-        if instances.iter().any(|id| verdict(id) == Some(false)) {
+        let verdict = |owner: &Owner| match owner {
+            Owner::Instance(id) => self.known.borrow().get(id).copied(),
+            Owner::Transaction(id) => self.forgotten.borrow().get(id).copied(),
+        };
+        if owners.iter().any(|owner| verdict(owner) == Some(false)) {
             return Ok(false);
         }
-        let open: Vec<&Name> = instances
+        let open: Vec<&Owner> = owners
             .iter()
-            .filter(|id| verdict(id).is_none())
+            .filter(|owner| verdict(owner).is_none())
             .collect();
         for some in open.chunks(BATCH_GET) {
             if !self.ask(some).await? {
@@ -205,21 +232,35 @@ impl Sweep<'_> {
         Ok(true)
     }
 
-    async fn ask(&self, instances: &[&Name]) -> Result<bool> {
-        let table = intent_table(&self.run.function);
-        let key = |id: &&Name| (table.clone(), Key::hash((*id).clone()));
+    async fn ask(&self, owners: &[&Owner]) -> Result<bool> {
+        let function = &self.run.function;
+        let (intents, shadows) = (intent_table(function), local_table(function));
+        let key = |owner: &&Owner| match owner {
+            Owner::Instance(id) => (intents.clone(), Key::hash(id.clone())),
+            Owner::Transaction(id) => (shadows.clone(), row_key(id, HEAD)),
+        };
         let request = Request::BatchGet {
-            keys: instances.iter().map(key).collect(),
+            keys: owners.iter().map(key).collect(),
             consistent: true,
         };
         let response = self.run.store("beldi.gc.intents", request).await;
-        let Response::Items(intents) = response.map_err(interrupted)? else {
+        let Response::Items(items) = response.map_err(interrupted)? else {
             return Err(Error::Interrupted("a batch has no items".to_owned()));
         };
         let mut all = true;
-        for (id, intent) in instances.iter().zip(intents) {
-            let over = intent.is_none_or(|intent| self.is_over(&intent));
-            self.known.borrow_mut().insert((*id).clone(), over);
+        for (owner, item) in owners.iter().zip(items) {
+            let over = match owner {
+                Owner::Instance(id) => {
+                    let over = item.is_none_or(|intent| self.is_over(&intent));
+                    self.known.borrow_mut().insert(id.clone(), over);
+                    over
+                }
+                Owner::Transaction(id) => {
+                    let over = item.is_none() || self.run.has(Bug::LocksBeforeShadow);
+                    self.forgotten.borrow_mut().insert(id.clone(), over);
+                    over
+                }
+            };
             all &= over;
         }
         Ok(all)
@@ -349,7 +390,7 @@ impl Sweep<'_> {
         let entries = self.run.all_pages("beldi.gc.log", scan).await?;
         let ids: BTreeSet<Name> = entries
             .iter()
-            .filter_map(|entry| crate::daal::text(entry, INSTANCE))
+            .filter_map(|entry| crate::rows::text(entry, INSTANCE))
             .collect();
         for id in ids {
             if over.iter().any(|(over, _)| id.starts_with(&**over)) {
@@ -363,11 +404,16 @@ impl Sweep<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lock::lock_key;
 
     #[test]
     fn a_log_key_is_parsed_not_matched() {
-        assert_eq!(instance_of("a10-3"), "a10");
-        assert_eq!(instance_of("a-1-4.0.tx"), "a-1");
-        assert_ne!(instance_of("a10-3"), instance_of("a1-3"));
+        let instance = |id| Owner::Instance(Name::from(id));
+        assert_eq!(Owner::of("a10-3"), instance("a10"));
+        assert_eq!(Owner::of("a-1-4.0.tx"), instance("a-1"));
+        assert_ne!(Owner::of("a10-3"), Owner::of("a1-3"));
+        assert_eq!(Owner::of("a-lock-3"), instance("a-lock"));
+        let tx = Name::from("a-1/4.0");
+        assert_eq!(Owner::of(&lock_key(&tx)), Owner::Transaction(tx));
     }
 }

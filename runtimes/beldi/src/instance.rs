@@ -67,7 +67,8 @@ impl Run {
         tx: Option<TxContext>,
     ) -> Result<Value> {
         if let Some(tx) = &tx {
-            self.shadow_callee(&step, tx, &to).await?;
+            let callee = std::slice::from_ref(&to);
+            self.shadow_callees(&step, tx, callee).await?;
         }
         let step = match tx.is_some() && self.has(Bug::StepsDependOnLog) {
             true => Step::new(format!("call{}", self.calls.get())),
@@ -150,7 +151,7 @@ impl Run {
         caller: &Caller,
     ) -> Result<()> {
         let clauses = intent_clauses(
-            &self.shared.world,
+            self.shared.world.unix_ms(),
             callee,
             op,
             input,
@@ -175,14 +176,8 @@ impl Run {
     ) -> Result<Updated> {
         let condition = condition.unwrap_or(Condition::All(Vec::new()));
         let effect = Effect::Update(condition, changes);
-        match self.effect(step.as_str(), &table, &key, effect).await? {
-            Value::Bool(applied) => Ok(Updated { applied, sum: None }),
-            Value::Int(sum) => Ok(Updated {
-                applied: true,
-                sum: Some(sum),
-            }),
-            other => Err(Error::Interrupted(format!("an update logged {other:?}"))),
-        }
+        let outcome = self.effect(step.as_str(), &table, &key, effect).await?;
+        updated(&outcome)
     }
 
     async fn read_all(
@@ -193,13 +188,37 @@ impl Run {
     ) -> Result<Vec<Option<Value>>> {
         let reads = keys.iter().map(|key| self.current(&table, key));
         let found: Vec<Option<Value>> = join_all(reads).await.into_iter().collect::<Result<_>>()?;
+        self.log_values(&step, found).await
+    }
+
+    /// Logs several values, of which some are missing.
+    pub(crate) async fn log_values(
+        &self,
+        step: &Step,
+        found: Vec<Option<Value>>,
+    ) -> Result<Vec<Option<Value>>> {
         // A missing value is an empty list, a present one a list of one: null is a value too.
         let entries = found.into_iter().map(Value::list).collect();
-        let logged = self.log_list(&step, entries).await?;
+        let logged = self.log_list(step, entries).await?;
         Ok(logged
             .iter()
             .map(|entry| entry.as_list().and_then(<[_]>::first).cloned())
             .collect())
+    }
+}
+
+/// What the logged outcome of an update says.
+pub(crate) fn updated(outcome: &Value) -> Result<Updated> {
+    match outcome {
+        Value::Bool(applied) => Ok(Updated {
+            applied: *applied,
+            sum: None,
+        }),
+        Value::Int(sum) => Ok(Updated {
+            applied: true,
+            sum: Some(*sum),
+        }),
+        other => Err(Error::Interrupted(format!("an update logged {other:?}"))),
     }
 }
 
@@ -340,7 +359,8 @@ impl Instance for Run {
             if self.shared.config.is_cross_table() {
                 return Ok(());
             }
-            self.tx_begin(&tx, attempt).await
+            self.tx_begin(&tx, attempt);
+            Ok(())
         })
     }
 

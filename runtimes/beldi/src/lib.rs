@@ -28,9 +28,13 @@ mod lock;
 mod log;
 mod machine;
 mod names;
+mod progress;
+mod rows;
 mod shadow;
 mod tx;
 mod wrapper;
+
+pub use progress::Contention;
 
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
@@ -79,6 +83,10 @@ pub enum Bug {
     ForgetEarlierCallees,
     /// A transaction does not see what it has written (P19).
     NoReadYourWrites,
+    /// A transaction dies of a lock without logging that it does.
+    DeathNotLogged,
+    /// Whoever comes first takes a lock that is free, also before an older one that waits for it.
+    NoQueue,
     /// Reads in a transaction take no lock.
     NoReadLocks,
     /// The commit releases all locks before it applies the writes.
@@ -93,6 +101,8 @@ pub enum Bug {
     SendBeforeCommit,
     /// The garbage collector takes every id that begins like a finished one for that one (P13).
     PrefixMatch,
+    /// The garbage collector forgets decisions on locks before the transaction is over.
+    LocksBeforeShadow,
     /// The garbage collector does not wait for `T` to pass.
     CollectorIgnoresT,
     /// A row is deleted instead of unlinked.

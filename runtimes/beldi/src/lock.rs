@@ -1,103 +1,329 @@
-//! The lock of a key: a word in its tail row, taken and given back by logged effects (specification
-//! §§4.6, 8.4).
+//! The lock of a key: a word in its tail row (specification §§4.6, 8.4).
 //!
 //! The owner is a transaction, not an execution, so whoever executes an instance again still has its
-//! locks. Taking a lock logs either that it was taken or who has it, in the row itself: both are
-//! decided by one conditional update, and all executions of the step see the same decision.
+//! locks. **One decision per transaction and key.** Whether a transaction gets a key is decided once,
+//! and the decision stands in the key's rows under a log key that is made of the transaction alone:
+//! true with the lock itself, or false once it has to die. Every operation, branch, instance and
+//! execution of the transaction that comes later finds it. Only decisions are logged: who has to wait
+//! asks again, and so does a replay, which may be told something else than its first execution, but
+//! no two of them can be told different things.
+//!
+//! **A lock is given back without a log key.** It can be taken once, because the decision stays until
+//! the transaction's shadow is forgotten, so a release that finds the lock held by the transaction is
+//! the first one. A release goes into an open row like any effect: the state of a full row is being
+//! copied.
+//!
+//! **A place in the queue.** The oldest transaction that waits for a key puts its word beside the
+//! lock, and nobody younger takes the lock before it: they die as if it had the lock already. So it
+//! waits for one holder per key, not for all who come by. It takes its word back with the decision,
+//! and after the decision no late message can bring the word back, because it is conditional on there
+//! being none.
 
-use crate::daal::{Attempt, row_key};
+use crate::Bug;
 use crate::log::{Run, interrupted};
-use crate::names::{HOLDER, LOGS, VALUE};
+use crate::names::{HEAD, HOLDER, KEY, LOG_SIZE, LOGS, VALUE, WAITER};
+use crate::rows::{Place, row_key};
 use crate::tx::TxContext;
 use triptych_api::{Error, Result};
-use triptych_model::{Action, Comparison, Condition, Name, Operand, Path, Value};
+use triptych_model::{Action, Comparison, Condition, Item, Map, Name, Operand, Path, Value};
 use triptych_store::{Request, Response, Return, StoreError};
 
-fn held_by(tx: &Name, comparison: Comparison) -> Condition {
-    let holder = Path::attr(HOLDER).field("txn");
-    Condition::Compare(holder, comparison, tx.clone().into())
+/// What the log keys of all decisions on locks end with, where those of effects have their step. No
+/// step is called so.
+pub(crate) const LOCK: &str = "lock";
+
+/// The log key of the decision whether a transaction gets a key.
+pub(crate) fn lock_key(tx: &Name) -> String {
+    format!("{tx}-{LOCK}")
+}
+
+/// What became of asking for a lock.
+pub(crate) enum Locked {
+    /// This call took it, and nobody in the transaction had asked before. With the key's value.
+    Now(Option<Value>),
+    /// The transaction has it, or had it.
+    Before,
+    /// The transaction has to die.
+    Never,
+}
+
+/// What to do about a lock that is as it was seen.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Take,
+    /// `claim`: nobody older waits already.
+    Wait {
+        claim: bool,
+    },
+    Die,
+}
+
+fn verdict(tx: &TxContext, holder: Option<&TxContext>, waiter: Option<&TxContext>) -> Verdict {
+    let others = |word: &&TxContext| word.id != tx.id;
+    match (holder.filter(others), waiter.filter(others)) {
+        (Some(holder), _) if holder < tx => Verdict::Die,
+        (Some(_), Some(waiter)) => Verdict::Wait { claim: tx < waiter },
+        (Some(_), None) => Verdict::Wait { claim: true },
+        (None, Some(waiter)) if waiter < tx => Verdict::Die,
+        (None, _) => Verdict::Take,
+    }
+}
+
+fn whose(word: &str, comparison: Comparison, tx: &Name) -> Condition {
+    let owner = Path::attr(word).field("txn");
+    Condition::Compare(owner, comparison, tx.clone().into())
+}
+
+/// The word at this attribute is that of a transaction younger than this one.
+fn younger(word: &str, tx: &TxContext) -> Condition {
+    let born = |comparison| {
+        let born = Path::attr(word).field("born");
+        Condition::Compare(born, comparison, Value::Int(tx.born))
+    };
+    let same = born(Comparison::Equal).and(whose(word, Comparison::Greater, &tx.id));
+    Condition::Any(vec![born(Comparison::Greater), same])
+}
+
+fn set(name: &str, value: Value) -> Action {
+    Action::Set(Path::attr(name), Operand::Value(value))
 }
 
 impl Run {
-    pub(crate) async fn try_lock(
+    /// Asks for the lock of a key until there is a decision.
+    pub(crate) async fn take_lock(
+        &self,
+        tx: &TxContext,
+        table: &Name,
+        key: &Name,
+    ) -> Result<Locked> {
+        const SEEN: [&str; 3] = [LOG_SIZE, HOLDER, WAITER];
+        let cid = lock_key(&tx.id);
+        let at = (table, key);
+        let mut place = match self.find(at, Some(&cid), &SEEN).await? {
+            Some(place) => place,
+            None if self.create_locked(&cid, at, tx).await? => return Ok(Locked::Now(None)),
+            None => {
+                let head = (table, key, HEAD);
+                self.find_from(head, Some(&cid), &SEEN).await?
+            }
+        };
+        let mut waits = 0;
+        loop {
+            let (row, seen) = match place {
+                Place::Done(Value::Bool(true)) => return Ok(Locked::Before),
+                Place::Done(_) => return Ok(Locked::Never),
+                Place::Open(row, seen) => (row, seen),
+            };
+            let word = |name| match seen.get(name) {
+                None => Ok(None),
+                Some(word) => TxContext::from_word(word).map(Some).ok_or_else(|| {
+                    Error::Interrupted(format!("{table}[{key}] has the lock word {word:?}"))
+                }),
+            };
+            let (holder, waiter) = (word(HOLDER)?, word(WAITER)?);
+            let here = (table, key, &*row);
+            match verdict(tx, holder.as_ref(), waiter.as_ref()) {
+                Verdict::Take => {
+                    if let Some(mut item) = self.try_take(&cid, here, tx).await? {
+                        return Ok(Locked::Now(item.remove(VALUE)));
+                    }
+                }
+                Verdict::Die => {
+                    let (holder, waiter) = (holder.as_ref(), waiter.as_ref());
+                    if self.try_die(&cid, here, tx, holder, waiter).await? {
+                        return Ok(Locked::Never);
+                    }
+                }
+                Verdict::Wait { claim } => {
+                    let claimed = waiter.is_some_and(|waiter| waiter.id == tx.id);
+                    if claim && !claimed && !self.has(Bug::NoQueue) {
+                        self.claim(&cid, here, tx).await?;
+                    }
+                    self.lock_pause(waits).await;
+                    waits += 1;
+                }
+            }
+            place = self.find_from(here, Some(&cid), &SEEN).await?;
+        }
+    }
+
+    /// Begins the list of a key that is locked before it has a value.
+    async fn create_locked(
+        &self,
+        cid: &str,
+        (table, key): (&Name, &Name),
+        tx: &TxContext,
+    ) -> Result<bool> {
+        let logs = Value::from(Map::from([(Name::from(cid), Value::Bool(true))]));
+        let create = vec![
+            set(LOGS, logs),
+            set(LOG_SIZE, Value::Int(1)),
+            set(HOLDER, tx.to_word()),
+        ];
+        let place = (table, row_key(key, HEAD));
+        let absent = Condition::Absent(Path::attr(KEY));
+        self.update_if("beldi.lock.create", place, create, absent)
+            .await
+    }
+
+    /// Takes the lock if it is free and nobody older waits for it. Returns the row.
+    async fn try_take(
         &self,
         cid: &str,
         (table, key, row): (&Name, &Name, &str),
         tx: &TxContext,
-    ) -> Result<Attempt> {
-        let free = Condition::Absent(Path::attr(HOLDER));
-        let mine = held_by(&tx.id, Comparison::Equal);
+    ) -> Result<Option<Item>> {
         let mut all = self.open(cid);
-        all.push(Condition::Any(vec![free, mine]));
-        let mut update = Self::log_clauses(cid, Operand::Value(Value::Bool(true)));
-        let word = Operand::Value(tx.to_word());
-        update.push(Action::Set(Path::attr(HOLDER), word));
-        let place = (table, row_key(key, row));
-        if self
-            .update_if("beldi.lock.take", place, update, Condition::All(all))
-            .await?
-        {
-            return Ok(Attempt::Logged(Value::Bool(true)));
+        all.push(Condition::Any(vec![
+            Condition::Absent(Path::attr(HOLDER)),
+            whose(HOLDER, Comparison::Equal, &tx.id),
+        ]));
+        if !self.has(Bug::NoQueue) {
+            all.push(Condition::Any(vec![
+                Condition::Absent(Path::attr(WAITER)),
+                whose(WAITER, Comparison::Equal, &tx.id),
+                younger(WAITER, tx),
+            ]));
         }
-        let mut all = self.open(cid);
-        all.push(Condition::Exists(Path::attr(HOLDER)));
-        all.push(held_by(&tx.id, Comparison::NotEqual));
+        let mut update = Self::log_clauses(cid, Operand::Value(Value::Bool(true)));
+        update.push(set(HOLDER, tx.to_word()));
+        // Who waits and is younger will see an older holder, and die.
+        update.push(Action::Remove(Path::attr(WAITER)));
         let request = Request::Update {
             table: table.clone(),
             key: row_key(key, row),
-            update: Self::log_clauses(cid, Operand::Path(Path::attr(HOLDER))),
+            update,
             condition: Some(Condition::All(all)),
             returns: Return::AllNew,
         };
-        match self.store("beldi.lock.refuse", request).await {
-            Ok(Response::Item(item)) => {
-                let word = item.and_then(|item| item.get(LOGS)?.get(cid).cloned());
-                word.map(Attempt::Logged).ok_or_else(|| {
-                    Error::Interrupted("an update did not return its log entry".to_owned())
-                })
-            }
+        match self.store("beldi.lock.take", request).await {
+            Ok(Response::Item(Some(item))) => Ok(Some(item)),
             Ok(other) => Err(Error::Interrupted(format!(
                 "an update was answered with {other:?}"
             ))),
-            Err(StoreError::ConditionFailed) => Ok(Attempt::Missed),
+            Err(StoreError::ConditionFailed) => Ok(None),
             Err(error) => Err(interrupted(error)),
         }
     }
 
-    /// The value and the lock change in one row update, so nobody sees one without the other.
-    pub(crate) async fn try_release(
+    /// Decides that the transaction dies, if the older one that was seen is still there: the holder,
+    /// or without one, who waits.
+    async fn try_die(
         &self,
         cid: &str,
         (table, key, row): (&Name, &Name, &str),
+        tx: &TxContext,
+        holder: Option<&TxContext>,
+        waiter: Option<&TxContext>,
+    ) -> Result<bool> {
+        if self.has(Bug::DeathNotLogged) {
+            return Ok(true);
+        }
+        let mut all = self.open(cid);
+        match holder {
+            Some(holder) => all.push(whose(HOLDER, Comparison::Equal, &holder.id)),
+            None => all.push(Condition::Absent(Path::attr(HOLDER))),
+        }
+        let mut update = Self::log_clauses(cid, Operand::Value(Value::Bool(false)));
+        match waiter {
+            Some(waiter) if waiter.id == tx.id => {
+                all.push(whose(WAITER, Comparison::Equal, &tx.id));
+                update.push(Action::Remove(Path::attr(WAITER)));
+            }
+            Some(waiter) if holder.is_none() => {
+                all.push(whose(WAITER, Comparison::Equal, &waiter.id));
+            }
+            _ => all.push(whose(WAITER, Comparison::NotEqual, &tx.id)),
+        }
+        let place = (table, row_key(key, row));
+        self.update_if("beldi.lock.die", place, update, Condition::All(all))
+            .await
+    }
+
+    /// Puts the transaction's word beside the lock, if somebody younger holds that and nobody older
+    /// waits. If this comes to nothing, the next look tells why.
+    async fn claim(
+        &self,
+        cid: &str,
+        (table, key, row): (&Name, &Name, &str),
+        tx: &TxContext,
+    ) -> Result<()> {
+        let mut all = self.open(cid);
+        all.push(younger(HOLDER, tx));
+        all.push(Condition::Any(vec![
+            Condition::Absent(Path::attr(WAITER)),
+            younger(WAITER, tx),
+        ]));
+        let place = (table, row_key(key, row));
+        let word = vec![set(WAITER, tx.to_word())];
+        self.update_if("beldi.lock.claim", place, word, Condition::All(all))
+            .await
+            .map(drop)
+    }
+
+    /// Gives the lock back if the transaction has it, and replaces the value if there is a new one.
+    /// Both change in one row update, so nobody sees one without the other.
+    pub(crate) async fn release_lock(
+        &self,
         tx: &Name,
+        (table, key): (&Name, &Name),
         value: Option<&Value>,
-    ) -> Result<Attempt> {
-        let mut all = self.open(cid);
-        if !self.has(crate::Bug::CommitAppliesBlindly) {
-            all.push(held_by(tx, Comparison::Equal));
+    ) -> Result<()> {
+        const SEEN: [&str; 2] = [LOG_SIZE, HOLDER];
+        let mut place = self.find((table, key), None, &SEEN).await?;
+        let blindly = self.has(Bug::CommitAppliesBlindly);
+        while let Some(Place::Open(row, seen)) = place {
+            let holder = seen.get(HOLDER).and_then(TxContext::from_word);
+            let mine = holder.is_some_and(|holder| holder.id == *tx);
+            if !mine && !blindly {
+                return Ok(());
+            }
+            let capacity = Value::Int(self.shared.config.row_capacity);
+            let mut all = vec![Condition::Compare(
+                Path::attr(LOG_SIZE),
+                Comparison::Less,
+                capacity,
+            )];
+            if !blindly {
+                all.push(whose(HOLDER, Comparison::Equal, tx));
+            }
+            let mut update = vec![Action::Remove(Path::attr(HOLDER))];
+            update.extend(value.map(|value| set(VALUE, value.clone())));
+            let here = (table, row_key(key, &row));
+            if self
+                .update_if("beldi.lock.release", here, update, Condition::All(all))
+                .await?
+            {
+                return Ok(());
+            }
+            let from = (table, key, &*row);
+            place = Some(self.find_from(from, None, &SEEN).await?);
         }
-        let mut update = Self::log_clauses(cid, Operand::Value(Value::Bool(true)));
-        update.push(Action::Remove(Path::attr(HOLDER)));
-        let value = value.map(|value| Operand::Value(value.clone()));
-        update.extend(value.map(|value| Action::Set(Path::attr(VALUE), value)));
-        let place = (table, row_key(key, row));
-        if self
-            .update_if("beldi.lock.release", place, update, Condition::All(all))
-            .await?
-        {
-            return Ok(Attempt::Logged(Value::Bool(true)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_waits_and_the_younger_dies_also_of_one_who_waits() {
+        let [old, middle, young] = [1, 2, 3].map(|born| TxContext {
+            born,
+            id: Name::from(format!("t{born}")),
+        });
+        let of = |holder, waiter| verdict(&middle, holder, waiter);
+        assert_eq!(of(None, None), Verdict::Take);
+        assert_eq!(of(None, Some(&young)), Verdict::Take);
+        assert_eq!(of(None, Some(&middle)), Verdict::Take);
+        assert_eq!(of(None, Some(&old)), Verdict::Die);
+        assert_eq!(of(Some(&old), None), Verdict::Die);
+        assert_eq!(of(Some(&old), Some(&middle)), Verdict::Die);
+        for waiter in [None, Some(&middle), Some(&young)] {
+            assert_eq!(of(Some(&young), waiter), Verdict::Wait { claim: true });
         }
-        let mut all = self.open(cid);
-        all.push(held_by(tx, Comparison::NotEqual));
-        let update = Self::log_clauses(cid, Operand::Value(Value::Bool(false)));
-        let place = (table, row_key(key, row));
-        let refused = self
-            .update_if("beldi.lock.none", place, update, Condition::All(all))
-            .await?;
-        Ok(if refused {
-            Attempt::Logged(Value::Bool(false))
-        } else {
-            Attempt::Missed
-        })
+        let behind = Verdict::Wait { claim: false };
+        assert_eq!(of(Some(&young), Some(&old)), behind);
     }
 }

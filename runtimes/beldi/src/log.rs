@@ -4,7 +4,7 @@
 //! logged, and only a logged value is ever shown to the app.
 
 use crate::names::{INSTANCE, VALUE, log_table};
-use crate::tx::{Open, TxContext};
+use crate::tx::{Held, Open, TxContext};
 use crate::{Bug, Shared};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +25,12 @@ pub(crate) struct Run {
     pub(crate) joined: Option<TxContext>,
     /// Transactions that are open here.
     pub(crate) open: RefCell<Vec<Open>>,
-    /// The births of the transactions that began here, by their steps.
-    pub(crate) births: RefCell<BTreeMap<Step, i64>>,
+    /// When the instance was recorded, milliseconds since 1970: the birth of its transactions.
+    pub(crate) born: i64,
+    /// Locks that this execution knows transactions to have: transaction, table, key.
+    pub(crate) held: RefCell<BTreeMap<(Name, Name, Name), Held>>,
+    /// Transactions whose shadow this execution knows to be there; true if it had one row.
+    pub(crate) shadows: RefCell<BTreeMap<Name, bool>>,
     /// Callees that this execution knows to be noted: transaction, function.
     pub(crate) called: RefCell<BTreeSet<(Name, Name)>>,
     /// For [`Bug::StepsDependOnLog`] alone.
@@ -57,7 +61,9 @@ impl Run {
             instance,
             joined: None,
             open: RefCell::default(),
-            births: RefCell::default(),
+            born: 0,
+            held: RefCell::default(),
+            shadows: RefCell::default(),
             called: RefCell::default(),
             calls: Cell::new(0),
         }

@@ -13,7 +13,7 @@ use crate::finish::{FINISH, Finish};
 use crate::log::Run;
 use crate::tx::TxContext;
 use std::rc::Rc;
-use triptych_api::{Error, Node, Result, Step, TxEnd, Workflow, decode_reply, node_id};
+use triptych_api::{Node, Result, Step, TxEnd, Workflow, decode_reply, node_id};
 use triptych_faas::{Flow, Machine, Select, Task};
 use triptych_model::{Name, Value};
 
@@ -23,21 +23,15 @@ pub(crate) const BEGIN: &str = "beldi.begin";
 impl Run {
     /// Makes the transaction of a workflow, and notes who can take part in it.
     pub(crate) async fn begin_workflow(&self, functions: &Value) -> Result<Value> {
-        let now = Value::Int(self.shared.world.unix_ms());
-        let born = self.log_value(&Step::new("born"), Some(now)).await?;
-        let born = born.and_then(|born| born.as_int());
-        let born = born.ok_or_else(|| Error::Interrupted("the logged birth is gone".to_owned()))?;
         let tx = TxContext {
-            born,
+            born: self.born,
             id: self.instance.clone(),
         };
-        for (at, function) in functions.as_list().unwrap_or_default().iter().enumerate() {
-            if let Some(function) = function.as_str() {
-                let step = Step::new(format!("part{at}"));
-                self.shadow_callee(&step, &tx, &Name::from(function))
-                    .await?;
-            }
-        }
+        let functions = functions.as_list().unwrap_or_default();
+        let functions = functions.iter().filter_map(Value::as_str).map(Name::from);
+        let functions: Vec<Name> = functions.collect();
+        self.shadow_callees(&Step::new("part"), &tx, &functions)
+            .await?;
         Ok(tx.to_word())
     }
 }

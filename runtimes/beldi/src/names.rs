@@ -21,6 +21,9 @@ pub(crate) const LOG_SIZE: &str = "LOGSIZE";
 pub(crate) const NEXT: &str = "NEXTROW";
 /// The lock word, in the tail: the transaction that holds the key, and its birth. Absent: free.
 pub(crate) const HOLDER: &str = "HOLDER";
+/// The oldest transaction that waits for the lock, in the tail: nobody younger takes the lock before
+/// it does.
+pub(crate) const WAITER: &str = "WAITER";
 
 /// When the garbage collector first saw that the row cannot be reached, milliseconds since 1970.
 pub(crate) const DANGLING: &str = "DANGLING";
@@ -57,6 +60,8 @@ pub(crate) const CALLER: &str = "CALLER";
 /// When the instance was recorded or last started again, milliseconds since 1970. It is the range
 /// attribute of the index, so changing it costs two writes more.
 pub(crate) const STARTED: &str = "ST";
+/// When the instance was recorded, milliseconds since 1970: the birth of its transactions.
+pub(crate) const CREATED: &str = "BT";
 /// When an event last launched the instance. Not indexed.
 pub(crate) const LAUNCHED: &str = "LT";
 /// When the instance was done.

@@ -8,8 +8,8 @@ use crate::envelope::{self, Caller};
 use crate::finish::{self, Finish};
 use crate::log::{Run, interrupted};
 use crate::names::{
-    CALLEE, CALLER, DONE, FINISHED, INPUT, INSTANCE, LAUNCHED, OP, OVER, PENDING, RETURN, STARTED,
-    TRACE, TX, intent_table, log_table, shard,
+    CALLEE, CALLER, CREATED, DONE, FINISHED, INPUT, INSTANCE, LAUNCHED, OP, OVER, PENDING, RETURN,
+    STARTED, TRACE, TX, intent_table, log_table, shard,
 };
 use crate::tx::TxContext;
 use crate::{Bug, Shared, collector, gc, machine};
@@ -18,7 +18,7 @@ use triptych_api::{Call, Ctx, Error, Result, Step, encode_reply};
 use triptych_faas::{Execution, Payload};
 use triptych_model::{Action, Condition, Item, Name, Operand, Path, Value};
 use triptych_store::{Key, Request, Response, Return, StoreError};
-use triptych_world::{MS, World};
+use triptych_world::MS;
 
 /// What to run: an instance with its stored input.
 struct Intent {
@@ -26,6 +26,8 @@ struct Intent {
     caller: Option<Caller>,
     asynchronous: bool,
     tx: Option<TxContext>,
+    /// When it was recorded, milliseconds since 1970.
+    created: i64,
 }
 
 enum Admission {
@@ -109,6 +111,7 @@ async fn run_instance(mut run: Run, kind: &str, body: &Value) -> Result<Value> {
     if !shared.config.is_cross_table() {
         run.joined = intent.tx;
     }
+    run.born = intent.created;
     let run = Rc::new(run);
     let result = match &*intent.call.op {
         finish::FINISH => {
@@ -185,9 +188,9 @@ fn set(name: &str, value: Value) -> Action {
     Action::Set(Path::attr(name), Operand::Value(value))
 }
 
-/// The clauses that record an intent.
+/// The clauses that record an intent at this time, milliseconds since 1970.
 pub(crate) fn intent_clauses(
-    world: &World,
+    now: i64,
     instance: &Name,
     op: &Name,
     input: &Value,
@@ -200,7 +203,8 @@ pub(crate) fn intent_clauses(
         set("ASYNC", Value::Bool(asynchronous)),
         set(OP, op.clone().into()),
         set(INPUT, input.clone()),
-        set(STARTED, Value::Int(world.unix_ms())),
+        set(STARTED, Value::Int(now)),
+        set(CREATED, Value::Int(now)),
         set(PENDING, shard(instance)),
         set(TRACE, Value::Int(request as i64)),
     ];
@@ -221,6 +225,7 @@ fn parse_intent(item: &Item) -> Result<Intent> {
         caller: item.get(CALLER).and_then(Caller::from_value),
         asynchronous: item.get("ASYNC").and_then(Value::as_bool).unwrap_or(false),
         tx: item.get(TX).and_then(TxContext::from_word),
+        created: item.get(CREATED).and_then(Value::as_int).unwrap_or(0),
     })
 }
 
@@ -231,8 +236,9 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
     let caller = body.get("caller").and_then(Caller::from_value);
     let tx = envelope::tx(body);
     let request = run.scope.request().id;
+    let created = run.shared.world.unix_ms();
     let mut clauses = intent_clauses(
-        &run.shared.world,
+        created,
         &run.instance,
         &op,
         &input,
@@ -254,6 +260,7 @@ async fn admit_call(run: &Run, body: &Value) -> Result<Admission> {
             caller,
             asynchronous: false,
             tx,
+            created,
         }));
     }
     let Some(item) = run.get("beldi.intent.get", (&table, key), None).await? else {
@@ -318,9 +325,8 @@ async fn register(run: &Run, body: &Value) -> Result<Value> {
         return Err(Error::Bug("a registration names no caller".to_owned()));
     };
     let request = run.scope.request().id;
-    let world = &run.shared.world;
     let clauses = intent_clauses(
-        world,
+        run.shared.world.unix_ms(),
         &run.instance,
         &op,
         &input,

@@ -52,6 +52,7 @@ fn seeded_bugs_of_collectors_do_not_pass() {
     }
     let bugs = [
         Bug::DeleteReachable,
+        Bug::LocksBeforeShadow,
         Bug::CollectorIgnoresT,
         Bug::CollectUnfinished,
         Bug::ValueLostOnAppend,

@@ -15,12 +15,12 @@
 //! full rows go as a whole soon enough, and the log of the tail is bounded by the row's capacity, so
 //! neither is pruned.
 
-use super::{Sweep, instance_of, query, set};
+use super::{Owner, Sweep, query, set};
 use crate::Bug;
-use crate::daal::{row_key, text};
 use crate::names::{
-    CHAIN_INDEX, CHAIN_SHARDS, DANGLING, HEAD, HOLDER, KEY, LOGS, NEXT, ROW, VALUE,
+    CHAIN_INDEX, CHAIN_SHARDS, DANGLING, HEAD, HOLDER, KEY, LOGS, NEXT, ROW, VALUE, WAITER,
 };
+use crate::rows::{row_key, text};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::Result;
 use triptych_model::{Action, Condition, Item, Map, Name, Path, Value};
@@ -48,11 +48,18 @@ fn entries(row: &Item) -> impl Iterator<Item = &Name> {
     logs.into_iter().flat_map(BTreeMap::keys)
 }
 
-/// The instances that have logged something in a row.
-pub(super) fn instances(row: &Item) -> BTreeSet<Name> {
-    entries(row)
-        .map(|cid| Name::from(instance_of(cid)))
-        .collect()
+/// Whose log entries stand in a row.
+pub(super) fn owners(row: &Item) -> BTreeSet<Owner> {
+    entries(row).map(|cid| Owner::of(cid)).collect()
+}
+
+/// The transactions on whose locks a row has a decision.
+pub(crate) fn locked_by(row: &Item) -> BTreeSet<Name> {
+    let tx = |owner| match owner {
+        Owner::Transaction(tx) => Some(tx),
+        Owner::Instance(_) => None,
+    };
+    owners(row).into_iter().filter_map(tx).collect()
 }
 
 impl Sweep<'_> {
@@ -160,14 +167,14 @@ impl Sweep<'_> {
             return Ok(unlinked);
         };
         let first = &rows[head];
-        if entries(first).next().is_some() && self.all_over(&instances(first)).await? {
+        if entries(first).next().is_some() && self.all_over(&owners(first)).await? {
             self.empty(table, key, head).await?;
         }
         let mut before = head;
         for row in interior {
             let (Some(next), true) = (
                 text(&rows[row], NEXT),
-                self.all_over(&instances(&rows[row])).await?,
+                self.all_over(&owners(&rows[row])).await?,
             ) else {
                 before = row;
                 continue;
@@ -204,6 +211,7 @@ impl Sweep<'_> {
             set(LOGS, Value::from(Map::new())),
             Action::Remove(Path::attr(VALUE)),
             Action::Remove(Path::attr(HOLDER)),
+            Action::Remove(Path::attr(WAITER)),
         ];
         let full = Condition::Exists(Path::attr(NEXT));
         let at = (table, row_key(key, head));

@@ -4,10 +4,10 @@
 //! rows hold their log entries, so it cannot go with any single one of them. What lies in the shadow
 //! table is what has not been collected yet, so a scan of it costs what there is to do.
 
-use super::Sweep;
-use super::lists::instances;
-use crate::daal::{row_key, text};
+use super::lists::owners;
+use super::{Owner, Sweep};
 use crate::names::{HEAD, KEY, LOGS, NEXT, ROW, VALUE, local_table};
+use crate::rows::{row_key, text};
 use crate::shadow::Shadow;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::Result;
@@ -41,7 +41,7 @@ impl Sweep<'_> {
                     .values()
                     .filter_map(|row| row.get(VALUE))
                     .any(|document| Shadow::parse(document).finished);
-            let logged: BTreeSet<Name> = rows.values().flat_map(instances).collect();
+            let logged: BTreeSet<Owner> = rows.values().flat_map(owners).collect();
             if !ended || !self.all_over(&logged).await? {
                 continue;
             }
