@@ -35,11 +35,12 @@ impl Requests {
         let wanted = if contend { PROBES + RIVALS } else { PROBES };
         let (mut these, mut others) = (Vec::new(), Vec::new());
         for position in 0..FARTHEST {
-            if these.len() == wanted {
+            if these.len() == wanted && others.len() > PROBES {
                 break;
             }
             match generator.request(position).kind == kind {
-                true => these.push(position),
+                true if these.len() < wanted => these.push(position),
+                true => {}
                 false => others.push(position),
             }
         }
@@ -48,8 +49,9 @@ impl Requests {
         }
         let mut rivals = these.split_off(these.len().min(PROBES));
         let mut requests = Builder::default();
-        // Whatever comes first finds the app as it was loaded, which later ones do not.
-        let mut others = others.into_iter().cycle();
+        // Whatever comes first finds the app as it was loaded, which later ones do not. None is sent
+        // twice: two requests of one name are a fault of the client.
+        let mut others = others.into_iter();
         requests.send(0, others.next());
         for (n, position) in these.into_iter().enumerate() {
             let at = APART * n as u64 + APART / 4;
