@@ -94,6 +94,27 @@ fn an_output_folder_that_cannot_be_written_is_found_before_the_run() {
 }
 
 #[test]
+fn a_damaged_edge_list() {
+    let text = SMALL.replace("full-movie", "full-social");
+    let text = text.replace("movies = 10\nusers = 10", "graph = \"friends.edges\"");
+    let place = Place::new(&text);
+    let told = |edges: &str, told: &[&str]| {
+        std::fs::write(place.path("friends.edges"), edges).unwrap();
+        place
+            .triptych(&["run", "mine.toml", "--out", "out"])
+            .exits(2)
+            .tells(&[&["mine.toml:", "graph"], told].concat());
+        assert!(!place.path("out").exists(), "nothing was begun");
+    };
+    told("1 2\n2 three\n", &["friends.edges:2", "three"]);
+    told("1 2\n\n3\n", &["friends.edges:3"]);
+    told("# nobody\n", &["friends.edges"]);
+    std::fs::remove_file(place.path("friends.edges")).unwrap();
+    let done = place.triptych(&["run", "mine.toml", "--out", "out"]);
+    done.exits(2).tells(&["friends.edges"]);
+}
+
+#[test]
 fn names_on_the_command_line() {
     let place = Place::new(SMALL);
     let done = place.triptych(&["run", "mine.toml", "--only", "full-movie.beldi.r20.s9"]);

@@ -48,6 +48,31 @@ fn the_same_campaign_gives_the_same_bytes_on_any_number_of_cores() {
     assert!(report.contains("beldi") && report.contains("<svg"));
 }
 
+/// The same for the other apps, with transactions and their histories, workflows, and a graph.
+#[test]
+fn every_app_gives_the_same_bytes_again() {
+    for (profile, settings) in [
+        ("hot-travel-1", "hotels = 3\nflights = 3\nlisted = 9"),
+        ("full-travel-steps", "hotels = 3\nflights = 3\nlisted = 9"),
+        ("full-social-interactive", "users = 12\nchunk = 3"),
+    ] {
+        let text = SMALL.replace("full-movie", profile);
+        let text = text.replace("movies = 10\nusers = 10", settings);
+        let place = Place::new(&text);
+        run(&place, "one", &["--jobs", "1"]).prints(&[profile, "beldi"]);
+        run(&place, "two", &["--jobs", "2"]);
+        for run in RUNS.map(|run| run.replace("full-movie", profile)) {
+            let two = place.deterministic("two", &run);
+            let one = place.deterministic("one", &run);
+            assert!(one.len() > 5, "{run}");
+            for (one, two) in one.iter().zip(two) {
+                assert!(*one == two, "{run}: {} differs", one.0);
+            }
+        }
+        place.triptych(&["verify", "one"]).exits(0);
+    }
+}
+
 #[test]
 fn a_campaign_goes_on_where_it_stopped() {
     let place = Place::new(SMALL);
