@@ -148,7 +148,7 @@ pub(crate) struct ExploreArgs {
     /// The kind of request; may be repeated. `all` stands for every kind, and for the collectors.
     #[arg(long, default_value = "all")]
     pub(crate) kind: Vec<String>,
-    /// The profile [default: the app's first full or contended one].
+    /// The profile [default: the full or contended one with most kinds of requests].
     #[arg(long)]
     pub(crate) profile: Option<String>,
     /// Also crash at the same point again, when the execution is repeated.

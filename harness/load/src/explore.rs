@@ -22,7 +22,7 @@ pub use stage::{Violated, violated};
 use crate::campaign::{Campaign, Cell, FaultRates};
 use crate::pool::Cancel;
 use crate::run::{self, RunError, RunOutput, Script, Subject, Watch};
-use crate::seeds::small_campaign;
+use crate::seeds::{is_judged, small_campaign};
 use requests::Requests;
 use stage::Stage;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub struct Options {
     pub app: String,
     /// The runtime.
     pub runtime: String,
-    /// The profile; by default the app's first that is full or contended.
+    /// The profile; by default that of the app's full and contended ones with most kinds of requests.
     pub profile: Option<String>,
     /// Kinds of requests, [`BACKGROUND`] or [`ALL`].
     pub kinds: Vec<String>,
@@ -218,7 +218,8 @@ impl Explorer {
     }
 }
 
-/// The profile of that name if it is the app's, or the app's default.
+/// The profile of that name if it is the app's; by default that of the full and contended ones which
+/// has most kinds of requests.
 fn profile_of(app: &str, name: Option<&str>) -> Result<Profile, String> {
     let own = triptych_workloads::profiles();
     let own: Vec<Profile> = own
@@ -229,7 +230,10 @@ fn profile_of(app: &str, name: Option<&str>) -> Result<Profile, String> {
         Some(name) => own.iter().find(|profile| profile.name == name),
         None => own
             .iter()
-            .find(|profile| profile.name.starts_with("full-") || profile.name.starts_with("hot-"))
+            .filter(|profile| is_judged(&profile.name))
+            // The first one of those with equally many.
+            .rev()
+            .max_by_key(|profile| Generator::new(profile, 1).map_or(0, |all| all.kinds().len()))
             .or(own.first()),
     };
     found.cloned().ok_or_else(|| {

@@ -29,6 +29,11 @@ pub struct Batch {
     pub rates: FaultRates,
 }
 
+/// Whether the oracle applies to a profile in full, as its name's prefix says.
+pub(crate) fn is_judged(profile: &str) -> bool {
+    profile.starts_with("full-") || profile.starts_with("hot-")
+}
+
 /// Every profile that is judged and that a runtime can run: full and contended ones, and of those
 /// whose requests are workflows of the platform only where it runs them. A runtime that nobody knows
 /// gets them all, and is refused later.
@@ -40,9 +45,8 @@ pub fn all_profiles(runtime: &str) -> Vec<String> {
         let app = entry.ok().and_then(|entry| (entry.build)(profile).ok());
         app.is_some_and(|app| !app.workflows.is_empty())
     };
-    let judged = |name: &str| name.starts_with("full-") || name.starts_with("hot-");
     let profiles = triptych_workloads::profiles().into_iter();
-    let fit = profiles.filter(|profile| judged(&profile.name) && (able || !workflows(profile)));
+    let fit = profiles.filter(|profile| is_judged(&profile.name) && (able || !workflows(profile)));
     fit.map(|profile| profile.name).collect()
 }
 
