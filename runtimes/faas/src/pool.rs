@@ -73,7 +73,7 @@ impl SimPool {
             _ => None,
         };
         let quota = f64::from(config.requests_per_second);
-        Ok(SimPool(Rc::new(Inner {
+        let inner = Rc::new(Inner {
             world: world.clone(),
             latencies: Latencies::of(profile)?,
             functions: RefCell::default(),
@@ -86,7 +86,16 @@ impl SimPool {
             timers_on: Cell::new(false),
             work: RefCell::default(),
             config,
-        })))
+        });
+        // Functions know the runtime, the runtime knows the platform, and that knows the functions.
+        let pool = Rc::downgrade(&inner);
+        world.at_end(move || {
+            if let Some(pool) = pool.upgrade() {
+                pool.functions.take();
+                pool.machines.take();
+            }
+        });
+        Ok(SimPool(inner))
     }
 
     /// Registers a function.

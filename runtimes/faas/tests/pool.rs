@@ -462,3 +462,28 @@ fn a_crash_frees_the_slot_and_a_duplicate_takes_a_second_one() {
         },
     );
 }
+
+/// Otherwise ten thousand simulations would fill the memory.
+#[test]
+fn nothing_of_a_pool_is_left_when_its_world_has_ended() {
+    let alive = Rc::new(());
+    let inside = Rc::clone(&alive);
+    with_pool(
+        |_| {},
+        Faults::default(),
+        |world, pool| async move {
+            let (platform, serve) = (pool.clone(), sleeper(&world, MS));
+            let handler: Handler = Rc::new(move |execution| {
+                // A function that knows its platform, as every runtime's does.
+                let _ = (&platform, &inside);
+                serve(execution)
+            });
+            pool.register(name(), handler);
+            let scope = client(&world, 0);
+            pool.invoke(&scope, &name(), Payload::default())
+                .await
+                .unwrap();
+        },
+    );
+    assert_eq!(Rc::strong_count(&alive), 1);
+}

@@ -158,6 +158,8 @@ pub(crate) struct Executor {
     finished: Cell<bool>,
     /// The world has ended: nothing starts any more.
     closed: Cell<bool>,
+    /// What is done when the world is freed.
+    endings: RefCell<Vec<Box<dyn FnOnce()>>>,
 }
 
 impl Executor {
@@ -171,6 +173,7 @@ impl Executor {
             waiting_for: Cell::new(None),
             finished: Cell::new(false),
             closed: Cell::new(false),
+            endings: RefCell::default(),
         }
     }
 
@@ -318,6 +321,11 @@ impl Executor {
         }
     }
 
+    /// Has something done when the world is freed.
+    pub(crate) fn at_end(&self, ending: Box<dyn FnOnce()>) {
+        self.endings.borrow_mut().push(ending);
+    }
+
     /// Drops every task and timer, for good. Tasks hold the world and the world holds tasks, so
     /// without this a simulation would never be freed.
     pub(crate) fn shutdown(&self) {
@@ -330,6 +338,8 @@ impl Executor {
         while let Some(runnable) = self.ready.pop(None) {
             runnable.run();
         }
+        let endings = self.endings.take();
+        endings.into_iter().for_each(|ending| ending());
     }
 }
 

@@ -101,6 +101,15 @@ impl World {
             .expect("the executor returned because the value is there"))
     }
 
+    /// Has something done when a virtual world is freed, after its last task is gone: where things
+    /// in it know each other in a circle, somebody must forget, or nobody is ever freed. A world of
+    /// real time ends with its process, and nothing is done.
+    pub fn at_end(&self, ending: impl FnOnce() + 'static) {
+        if let Backend::Virtual(executor) = &self.0.backend {
+            executor.at_end(Box::new(ending));
+        }
+    }
+
     /// Runs `body` in real time on a tokio runtime of its own. As in virtual time, a panic in any
     /// task ends the world.
     ///
