@@ -40,7 +40,8 @@ pub enum Compat {
     /// Nobody's: effects really happen, and the oracle applies in full.
     #[default]
     None,
-    /// That of the port that was published with Beldi, its defects D1, D4 and D6 included.
+    /// That of the port that was published with Beldi, its defects D1, D4 (where executions are
+    /// not repeated alike) and D6 included.
     Beldi,
 }
 

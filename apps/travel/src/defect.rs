@@ -52,7 +52,7 @@ impl Defect {
         (Defect::KeepsLastSeat, "T8"),
         (Defect::OrdersTwice, "T4"),
         (Defect::ForgetsPassenger, "T5"),
-        (Defect::ForgetsLastNight, "T9"),
+        (Defect::ForgetsLastNight, "T9-stays"),
         (Defect::Overbooks, "T9"),
         (Defect::SearchesFour, "T10"),
         (Defect::RecommendsFirst, "T11"),

@@ -8,18 +8,16 @@ use crate::accounts::CheckUser;
 use crate::nights::TakeNights;
 use crate::orders::{PlaceOrder, order_id};
 use crate::seats::{ReleaseHotel, Seat, TakeFlight, TakeHotel};
-use crate::{Compat, Defect, Formulation, Order, Setup};
+use crate::{Compat, Defect, Formulation, Mode, Order, Setup};
 use serde::{Deserialize, Serialize};
 use triptych_api::{Call, Ctx, Error, Function, Op, Result, Value};
 
 /// What is to be reserved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Booking {
-    /// The client's own name for the request, which the order will carry. Without it, the id of the
-    /// instance serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub req_id: Option<String>,
+    /// The client's own name for the request, which the order will carry.
+    pub req_id: String,
     /// Who reserves.
     pub user_id: String,
     /// Which hotel.
@@ -91,7 +89,13 @@ async fn handle(setup: Setup, ctx: &mut Ctx, call: Call) -> Result<Value> {
     }
 }
 
-async fn reserve(setup: Setup, ctx: &mut Ctx, mut booking: Booking) -> Result<Reserved> {
+async fn reserve(setup: Setup, ctx: &mut Ctx, booking: Booking) -> Result<Reserved> {
+    if booking.stay.is_some() != (setup.config.mode == Mode::Dates) {
+        return Err(Error::rejected(match setup.config.mode {
+            Mode::Dates => "nights are reserved here: which?",
+            Mode::Seats => "no nights are reserved here",
+        }));
+    }
     if let Some(stay) = &booking.stay {
         let (username, password) = (booking.user_id.clone(), stay.password.clone());
         let checked = ctx.call(CheckUser { username, password }).await?;
@@ -102,9 +106,7 @@ async fn reserve(setup: Setup, ctx: &mut Ctx, mut booking: Booking) -> Result<Re
             )));
         }
     }
-    let req_id = booking.req_id.take();
-    let req_id = req_id.unwrap_or_else(|| ctx.instance_id().to_owned());
-    let order = order(setup, req_id, &booking);
+    let order = order(setup, &booking);
     if setup.has(Defect::OrdersFirst) {
         ctx.call(order.clone()).await?;
     }
@@ -119,15 +121,15 @@ async fn reserve(setup: Setup, ctx: &mut Ctx, mut booking: Booking) -> Result<Re
     }
 }
 
-fn order(setup: Setup, req_id: String, booking: &Booking) -> PlaceOrder {
+fn order(setup: Setup, booking: &Booking) -> PlaceOrder {
     let order_id = match setup.has(Defect::ReusesOrderId) {
         true => order_id(&booking.user_id),
-        false => order_id(&req_id),
+        false => order_id(&booking.req_id),
     };
     let stay = booking.stay.as_ref();
     PlaceOrder {
         order_id,
-        req_id,
+        req_id: booking.req_id.clone(),
         user_id: booking.user_id.clone(),
         hotel_id: booking.hotel_id.clone(),
         flight_id: booking.flight_id.clone(),

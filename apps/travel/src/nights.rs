@@ -12,6 +12,8 @@ use triptych_api::{Change, Ctx, Error, Op, Result};
 
 /// The most nights of one stay.
 pub const LONGEST: usize = 30;
+/// The most rooms of one stay.
+pub const MOST_ROOMS: i64 = 100;
 
 /// Takes rooms in a hotel for every night of a stay; answers how many remain in each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,9 +107,7 @@ pub(crate) async fn take(setup: Setup, ctx: &mut Ctx, input: TakeNights) -> Resu
         rooms,
     } = input;
     let mut nights = nights(&in_date, &out_date).map_err(Error::Rejected)?;
-    if rooms < 1 {
-        return Err(Error::rejected(format!("{rooms} rooms are no stay")));
-    }
+    check_rooms(rooms)?;
     let hotel: Option<SeatRow> = ctx.read("Hotel", &hotel_id).await?;
     let total = hotel.ok_or_else(|| unknown(Leg::Hotel, &hotel_id))?.total;
     if setup.has(Defect::ForgetsLastNight) {
@@ -134,6 +134,15 @@ pub(crate) async fn take(setup: Setup, ctx: &mut Ctx, input: TakeNights) -> Resu
     Ok(remaining)
 }
 
+fn check_rooms(rooms: i64) -> Result<()> {
+    match (1..=MOST_ROOMS).contains(&rooms) {
+        true => Ok(()),
+        false => Err(Error::rejected(format!(
+            "a stay has 1 to {MOST_ROOMS} rooms, not {rooms}"
+        ))),
+    }
+}
+
 pub(crate) async fn available(ctx: &mut Ctx, input: CheckAvailability) -> Result<Vec<String>> {
     let CheckAvailability {
         hotel_ids,
@@ -142,6 +151,7 @@ pub(crate) async fn available(ctx: &mut Ctx, input: CheckAvailability) -> Result
         rooms,
     } = input;
     let nights = nights(&in_date, &out_date).map_err(Error::Rejected)?;
+    check_rooms(rooms)?;
     let hotels: Vec<Option<SeatRow>> = ctx.read_many("Hotel", &hotel_ids).await?;
     let keys: Vec<String> = hotel_ids
         .iter()

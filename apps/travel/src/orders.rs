@@ -65,7 +65,8 @@ async fn handle(setup: Setup, ctx: &mut Ctx, call: Call) -> Result<Value> {
 
 async fn place(setup: Setup, ctx: &mut Ctx, mut order: PlaceOrder) -> Result<()> {
     if setup.config.compat == Compat::Beldi || setup.has(Defect::OrdersTwice) {
-        // D4: the published port makes the id up here.
+        // D4: the published port makes the id up here. On a runtime that repeats executions alike, a
+        // repeated one makes up the same.
         order.order_id = ctx.unique_id().await?;
     }
     let PlaceOrder {

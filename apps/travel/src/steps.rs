@@ -4,7 +4,7 @@
 
 use crate::frontend::{Booking, Reserved};
 use crate::orders::{PlaceOrder, order_id};
-use crate::seats::{Leg, Seat, TakeHotel};
+use crate::seats::{Leg, Seat, TakeFlight, TakeHotel};
 use serde::Serialize;
 use triptych_api::model::{from_value, to_value};
 use triptych_api::{Name, Node, Op, Outputs, Value, Workflow};
@@ -28,14 +28,14 @@ pub(crate) fn workflow() -> Workflow {
                 Leg::Hotel.table(),
                 TakeHotel::OP,
                 &[],
-                |id, request, _| seat(id, request, |booking| Some(booking.hotel_id)),
+                |_, request, _| seat(request, |booking| Some(booking.hotel_id)),
             ),
             node(
                 "flight",
                 Leg::Flight.table(),
-                TakeHotel::OP,
+                TakeFlight::OP,
                 &[],
-                |id, request, _| seat(id, request, |booking| booking.flight_id),
+                |_, request, _| seat(request, |booking| booking.flight_id),
             ),
             node(
                 "order",
@@ -50,46 +50,42 @@ pub(crate) fn workflow() -> Workflow {
     }
 }
 
-/// A request that is no booking has an input that no function can read, which ends the workflow.
-fn plain(value: Option<impl Serialize>) -> Value {
-    value
-        .and_then(|value| to_value(&value).ok())
-        .unwrap_or_default()
+/// A request that is no booking asks for a place of nothing, which is refused.
+fn booking(request: &Value) -> Booking {
+    from_value(request).unwrap_or_default()
 }
 
-fn booking(id: &str, request: &Value) -> Option<(String, Booking)> {
-    let mut booking: Booking = from_value(request).ok()?;
-    let req_id = booking.req_id.take().unwrap_or_else(|| id.to_owned());
-    Some((req_id, booking))
+fn plain(value: &impl Serialize) -> Value {
+    to_value(value).unwrap_or_default()
 }
 
-fn seat(id: &str, request: &Value, leg: fn(Booking) -> Option<String>) -> Value {
-    plain(booking(id, request).and_then(|(req_id, booking)| {
-        Some(Seat {
-            id: leg(booking)?,
-            order_id: order_id(&req_id),
-        })
-    }))
+fn seat(request: &Value, leg: fn(Booking) -> Option<String>) -> Value {
+    let booking = booking(request);
+    plain(&Seat {
+        order_id: order_id(&booking.req_id),
+        id: leg(booking).unwrap_or_default(),
+    })
 }
 
-fn order(id: &str, request: &Value, _: &Outputs) -> Value {
-    plain(booking(id, request).map(|(req_id, booking)| PlaceOrder {
-        order_id: order_id(&req_id),
-        req_id,
+fn order(_: &str, request: &Value, _: &Outputs) -> Value {
+    let booking = booking(request);
+    plain(&PlaceOrder {
+        order_id: order_id(&booking.req_id),
+        req_id: booking.req_id,
         user_id: booking.user_id,
         hotel_id: booking.hotel_id,
         flight_id: booking.flight_id,
         in_date: None,
         out_date: None,
         rooms: None,
-    }))
+    })
 }
 
-fn output(id: &str, request: &Value, outputs: &Outputs) -> Value {
+fn output(_: &str, request: &Value, outputs: &Outputs) -> Value {
     let remaining = |leg: &str| outputs.get(leg).and_then(Value::as_int);
-    plain(booking(id, request).map(|(req_id, _)| Reserved {
-        order_id: order_id(&req_id),
+    plain(&Reserved {
+        order_id: order_id(&booking(request).req_id),
         hotel_remaining: remaining("hotel").into_iter().collect(),
         flight_remaining: remaining("flight"),
-    }))
+    })
 }

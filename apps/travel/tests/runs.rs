@@ -10,10 +10,12 @@ use triptych_api::{Coverage, Value};
 use triptych_reference::Bug;
 use triptych_travel::Defect;
 
-const PROFILES: [&str; 4] = [
+const PROFILES: [&str; 6] = [
     "full-travel",
     "full-travel-saga",
     "full-travel-dates",
+    "full-travel inside",
+    "full-travel-dates inside",
     "compat-beldi-travel",
 ];
 
@@ -23,7 +25,7 @@ fn no_rule_complains_of_a_right_runtime() {
     let mut outcomes: BTreeMap<(&str, OutcomeClass), u64> = BTreeMap::new();
     let mut examined: BTreeSet<String> = BTreeSet::new();
     for seed in 0..400 {
-        let profile = PROFILES[(seed % 4) as usize];
+        let profile = PROFILES[(seed % 6) as usize];
         let (app, run) = small_run(profile, 120, seed, None, None);
         assert_eq!(run.complaints(&app), [""; 0], "{profile}, seed {seed}");
         let (reports, seen) = run.check(&app);
@@ -35,17 +37,18 @@ fn no_rule_complains_of_a_right_runtime() {
         }
     }
     // The histories are worth something: sold out, concurrency and sessions are in them.
-    for profile in &PROFILES[..3] {
+    for profile in &PROFILES[..5] {
         let count = |class| outcomes.get(&(*profile, class)).copied().unwrap_or(0);
         let (ok, refused) = (count(OutcomeClass::Ok), count(OutcomeClass::Rejected));
-        assert!(ok > 500 && refused > 100, "{profile}: {outcomes:?}");
+        assert!(ok > 300 && refused > 60, "{profile}: {outcomes:?}");
     }
     let saw = |least: u64, found: u64| assert!(found > least, "{coverage:?}");
     saw(4_000, coverage.ok_effects);
     saw(1_000, coverage.overlapping);
-    saw(10_000, coverage.session_pairs);
+    saw(1_000, coverage.session_pairs);
     saw(300, coverage.faulted_effects);
-    let rules = "T1 T10 T11 T2 T3 T4 T4-durable T5 T5-once T6 T7 T8 T9";
+    let rules =
+        "T-loaded T1 T10 T11 T2 T3 T4 T4-durable T5 T5-once T6 T7 T7-session T8 T9 T9-stays";
     assert_eq!(examined.into_iter().collect::<Vec<_>>().join(" "), rules);
 }
 
@@ -73,16 +76,21 @@ fn every_defect_of_the_app_is_caught_by_the_rule_meant_for_it() {
 #[test]
 fn every_broken_promise_is_noticed() {
     for (bug, profile, rules) in [
-        (Bug::DropSend, "full-travel", &["T4", "T4-durable"][..]),
+        (Bug::DropSend, "full-travel", &["T4"][..]),
+        (Bug::DropUpdate, "full-travel inside", &["T4", "T4-durable"]),
         (Bug::RepeatSend, "full-travel", &["T4"]),
         (Bug::RepeatSend, "compat-beldi-travel", &["T4"]),
         (Bug::DropWrite, "full-travel", &["T1", "T7"]),
-        (Bug::StaleRead, "full-travel", &["T1", "T7"]),
+        (Bug::StaleRead, "full-travel", &["T1", "T7", "T7-session"]),
         (Bug::IgnoreAbort, "full-travel", &["T3", "T6"]),
         (Bug::DropUpdate, "full-travel-saga", &["T1", "T5"]),
         (Bug::RepeatUpdate, "full-travel-saga", &["T1", "T5-once"]),
-        (Bug::DropUpdate, "full-travel-dates", &["T9"]),
-        (Bug::RepeatUpdate, "full-travel-dates", &["T5-once", "T9"]),
+        (Bug::DropUpdate, "full-travel-dates", &["T9-stays"]),
+        (
+            Bug::RepeatUpdate,
+            "full-travel-dates",
+            &["T5-once", "T9-stays"],
+        ),
     ] {
         let mut noticed = BTreeSet::new();
         for seed in 0..40 {

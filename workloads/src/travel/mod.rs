@@ -65,7 +65,7 @@ fn profiles() -> Vec<Profile> {
         ("order", "async"),
         ("popularity", "zipf"),
         ("rejects", "0.005"),
-        ("sessions", "100"),
+        ("sessions", "50"),
         ("users", "501"),
         ("with_flight", "0.5"),
     ];
@@ -97,17 +97,17 @@ fn profiles() -> Vec<Profile> {
         ),
         hot(
             "hot-travel-0.5",
-            "a fifth reservations of popular things, half as many as there are places",
+            "a fifth reservations of popular things, half as many as there are places (for `expected` of them)",
             "0.5",
         ),
         hot(
             "hot-travel-1",
-            "a fifth reservations of popular things, as many as there are places",
+            "a fifth reservations of popular things, as many as there are places (for `expected` of them)",
             "1",
         ),
         hot(
             "hot-travel-2",
-            "a fifth reservations of popular things, twice as many as there are places",
+            "a fifth reservations of popular things, twice as many as there are places (for `expected` of them)",
             "2",
         ),
         travel(

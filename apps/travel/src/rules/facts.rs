@@ -4,10 +4,11 @@
 //! that compares it then finds the difference: a broken row is a finding, never a crash.
 
 use crate::frontend::FAILURE;
+use crate::nights::nights;
 use crate::orders::order_id;
 use crate::seats::Leg;
-use crate::{Compat, Config};
-use std::collections::BTreeMap;
+use crate::{Compat, Config, Formulation, Order};
+use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::model::{OpRecord, OutcomeClass};
 use triptych_api::{Coverage, Evidence, State, Value};
 
@@ -47,6 +48,22 @@ impl<'a> Reserve<'a> {
 
     pub(super) fn leg(&self, leg: Leg) -> Option<&'a str> {
         self.legs[leg as usize]
+    }
+
+    /// Whether it may have had an effect: it has, or nobody knows.
+    pub(super) fn may_hold(&self) -> bool {
+        self.acknowledged() || self.open()
+    }
+
+    /// Whether it may have had an effect, be it for a while: an attempt that was aborted may have.
+    pub(super) fn may_have_held(&self) -> bool {
+        self.may_hold() || self.class == OutcomeClass::Aborted
+    }
+
+    /// The nights of its stay; none if it is no stay, or not one that there can be.
+    pub(super) fn nights(&self) -> Vec<String> {
+        let nights = self.stay.map(|stay| nights(stay.in_date, stay.out_date));
+        nights.and_then(Result::ok).unwrap_or_default()
     }
 
     /// How many rooms it asked for, one if it asked for seats.
@@ -89,6 +106,14 @@ impl<'a> OrderRow<'a> {
     }
 }
 
+impl Place<'_> {
+    /// How many places are taken.
+    pub(super) fn gone(&self) -> i64 {
+        let (total, cap) = (self.total.unwrap_or_default(), self.cap.unwrap_or_default());
+        total.saturating_sub(cap)
+    }
+}
+
 /// A row of the tables `Hotel` and `Flight`.
 pub(super) struct Place<'a> {
     pub(super) cap: Option<i64>,
@@ -102,8 +127,12 @@ pub(super) struct Facts<'a> {
     pub(super) evidence: &'a Evidence<'a>,
     pub(super) reserves: Vec<Reserve<'a>>,
     pub(super) orders: Vec<OrderRow<'a>>,
-    /// Keys of orders to positions in `orders`.
-    pub(super) ordered: BTreeMap<&'a str, usize>,
+    /// Ids that orders must have, to positions in `reserves`.
+    ids: BTreeMap<String, usize>,
+    /// Who has a place of which hotel or flight, by key and order id, once for each.
+    pub(super) holders: [BTreeSet<(&'a str, &'a str)>; 2],
+    /// Who has a room in some night of which hotel, by hotel and order id.
+    pub(super) guests: BTreeSet<(&'a str, &'a str)>,
     /// Hotels and flights.
     pub(super) places: [BTreeMap<&'a str, Place<'a>>; 2],
 }
@@ -160,51 +189,78 @@ impl<'a> Facts<'a> {
         let orders: Vec<OrderRow<'a>> = rows(evidence.state, "Order")
             .map(|(key, row)| order(key, row, &by_request))
             .collect();
-        let ordered = orders
-            .iter()
-            .enumerate()
-            .map(|(at, order)| (order.key, at))
-            .collect();
+        let ids = reserves.iter().enumerate();
+        let ids = ids.map(|(at, reserve)| (reserve.order_id.clone(), at));
+        let ids = ids.collect();
         let places = Leg::BOTH.map(|leg| {
             let places = rows(evidence.state, leg.table());
             places.map(|(key, row)| (key, place(row))).collect()
+        });
+        let holders = [&places[0], &places[1]].map(holders);
+        let nights = rows(evidence.state, "Night").flat_map(|(key, row)| {
+            let hotel = key.split_once('/').map_or(key, |(hotel, _)| hotel);
+            texts(row, "stays")
+                .into_iter()
+                .map(move |order| (hotel, order))
         });
         Facts {
             config,
             evidence,
             reserves,
             orders,
-            ordered,
+            ids,
+            holders,
+            guests: nights.collect(),
             places,
         }
+    }
+
+    /// The reservation that an order's id belongs to.
+    pub(super) fn reserve_of(&self, order_id: &str) -> Option<&Reserve<'a>> {
+        self.ids.get(order_id).map(|at| &self.reserves[*at])
+    }
+
+    /// Whether an order placed before the answer, if there is one: elsewhere it is handed over.
+    pub(super) fn order_is_placed_before_the_answer(&self) -> bool {
+        self.config.compat == Compat::None
+            && (self.config.order == Order::Inside || self.config.formulation == Formulation::Steps)
+    }
+
+    /// Whether a reservation has what it asked of a leg; none if it did not ask.
+    pub(super) fn has(&self, reserve: &Reserve<'a>, leg: Leg) -> Option<bool> {
+        let id = reserve.leg(leg)?;
+        let order = reserve.order_id.as_str();
+        Some(match (leg, reserve.stay) {
+            (Leg::Hotel, Some(_)) => self.guests.contains(&(id, order)),
+            _ => self.holders[leg as usize].contains(&(id, order)),
+        })
+    }
+
+    /// Whether a reservation has all that it asked for.
+    pub(super) fn has_all(&self, reserve: &Reserve<'a>) -> bool {
+        let legs = Leg::BOTH.into_iter();
+        legs.filter_map(|leg| self.has(reserve, leg)).all(|has| has)
     }
 
     pub(super) fn places(&self, leg: Leg) -> &BTreeMap<&'a str, Place<'a>> {
         &self.places[leg as usize]
     }
 
-    /// The schedule's index of the request of an order.
-    pub(super) fn request_of(&self, order: &OrderRow<'_>) -> Option<u64> {
-        order.reserve.map(|at| self.reserves[at].op.index)
-    }
-
     /// The schedule's index of the request that an order's id belongs to.
     pub(super) fn request_of_id(&self, order_id: &str) -> Option<u64> {
-        let order = self.ordered.get(order_id)?;
-        self.request_of(&self.orders[*order])
+        self.reserve_of(order_id).map(|reserve| reserve.op.index)
     }
 
     /// Everything but the session pairs, which the rules of answers count.
     pub(super) fn coverage(&self) -> Coverage {
         let mut coverage = Coverage::default();
         for op in self.evidence.ops {
-            let ok = op.outcome.class() == OutcomeClass::Ok;
-            let effects = kind(self.evidence, op) == "reserve";
-            let faulted = op.faults > 0;
-            coverage.ok += u64::from(ok);
-            coverage.ok_effects += u64::from(ok && effects);
-            coverage.faulted += u64::from(faulted);
-            coverage.faulted_effects += u64::from(faulted && effects);
+            coverage.ok += u64::from(op.outcome.class() == OutcomeClass::Ok);
+            coverage.faulted += u64::from(op.faults > 0);
+        }
+        for reserve in &self.reserves {
+            coverage.ok_effects += u64::from(reserve.acknowledged());
+            coverage.faulted_effects += u64::from(reserve.op.faults > 0);
         }
         coverage.overlapping = self.overlapping();
         coverage
@@ -278,6 +334,20 @@ fn order<'a>(key: &'a str, row: &'a Value, by_request: &BTreeMap<&str, usize>) -
         placed: number(row, "placed").unwrap_or_default(),
         reserve: by_request.get(req_id).copied(),
     }
+}
+
+/// Who took a place and did not give it back.
+fn holders<'a>(places: &BTreeMap<&'a str, Place<'a>>) -> BTreeSet<(&'a str, &'a str)> {
+    let mut holders = BTreeSet::new();
+    for (id, place) in places {
+        let back: BTreeSet<&str> = place.released.iter().copied().collect();
+        let live = place
+            .customers
+            .iter()
+            .filter(|order| !back.contains(*order));
+        holders.extend(live.map(|order| (*id, *order)));
+    }
+    holders
 }
 
 fn place(row: &Value) -> Place<'_> {

@@ -21,10 +21,15 @@ pub(super) fn check(facts: &Facts<'_>) -> [RuleReport; 2] {
             }),
         }
     }
+    // What was handed over may still be on its way.
+    let arrived =
+        facts.evidence.state.pending.is_empty() || facts.order_is_placed_before_the_answer();
     for (at, reserve) in facts.reserves.iter().enumerate() {
         let index = Some(reserve.op.index);
         let orders = of.get(&at).map_or(&[][..], Vec::as_slice);
-        let placed: i64 = orders.iter().map(|order| order.placed).sum();
+        let placed = orders
+            .iter()
+            .fold(0_i64, |sum, order| sum.saturating_add(order.placed));
         let told = || {
             let ids: Vec<&str> = orders.iter().map(|order| order.key).collect();
             format!(
@@ -35,13 +40,18 @@ pub(super) fn check(facts: &Facts<'_>) -> [RuleReport; 2] {
             )
         };
         let once = orders.len() == 1 && placed == 1;
-        if reserve.acknowledged() {
-            exact.expect(once, index, told);
-            durable.expect(!orders.is_empty(), index, told);
-        } else if reserve.open() {
-            exact.expect(once || orders.is_empty(), index, told);
-        } else {
+        if !reserve.may_hold() {
             exact.expect(orders.is_empty(), index, told);
+        } else if once || !orders.is_empty() {
+            exact.expect(once, index, told);
+        } else if arrived {
+            // Without an answer there may be no order, but then there are no places either.
+            let due = reserve.acknowledged()
+                || facts.config.compat == Compat::None && facts.has_all(reserve);
+            exact.expect(!due, index, told);
+        }
+        if reserve.acknowledged() && facts.order_is_placed_before_the_answer() {
+            durable.expect(!orders.is_empty(), index, told);
         }
         for order in orders {
             let wrong = mixed_up(facts, reserve, order);

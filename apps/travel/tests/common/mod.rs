@@ -10,9 +10,12 @@ use triptych_workloads::{Generator, Profile, find};
 /// Many reservations, so that little is wasted; and all hotels, so that several are best.
 const OWN: [(&str, &str); 3] = [("mix", "hot"), ("rejects", "0.2"), ("listed", "80")];
 
+/// A profile, made small. With `inside` behind its name the order is placed in the transaction.
 pub(crate) fn profile(name: &str) -> Profile {
+    let (name, order) = name.split_once(' ').unwrap_or((name, "async"));
     let profile = find(name).expect("exists");
     let mut settings = profile.small();
+    settings.insert("order".to_owned(), order.to_owned());
     let own = OWN.map(|(key, value)| (key.to_owned(), value.to_owned()));
     settings.extend(own);
     profile.with_settings(settings).expect("fits")
