@@ -65,7 +65,7 @@ fn profiles() -> Vec<Profile> {
         ("order", "async"),
         ("popularity", "zipf"),
         ("rejects", "0.005"),
-        ("sessions", "50"),
+        ("sessions", "20"),
         ("users", "501"),
         ("with_flight", "0.5"),
     ];
