@@ -8,8 +8,9 @@
 //! * That an insert happens exactly once is the runtime's affair and not hidden by the data type: a
 //!   set would swallow the second insert of a runtime that executes twice, and the rule S4 would be
 //!   blind to it.
-//! * Only appends change it, so every earlier state is a beginning of the later one: the history
-//!   checker can order reads and appends by the lists alone.
+//! * Only appends change it, so without `keep` every earlier state is a beginning of the later one:
+//!   the history checker can order reads and appends by the lists alone. With `keep` each is a window
+//!   of the appends, which tells the checker less once it is full.
 //!
 //! The price is that a reader looks at the whole list and sorts it, which a store with ordered keys
 //! would spare it. It is one document either way, and `keep` bounds it.

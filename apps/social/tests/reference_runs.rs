@@ -33,7 +33,7 @@ fn no_rule_complains_of_a_right_runtime() {
         examined.extend(spoke.map(|report| report.rule));
     }
     // The histories are worth something: every rule spoke, and there was concurrency.
-    let all = "S1 S1-durable S2 S3 S4 S5 S6 S7 S8 S9 S10 S10-own S11 S12";
+    let all = "S1 S1-durable S2 S3 S4 S5 S6 S7 S7-sides S8 S9 S9-parents S10 S10-own S11 S12";
     assert_eq!(examined, all.split(' ').map(str::to_owned).collect());
     assert!(coverage.ok_effects > 4_000, "{coverage:?}");
     assert!(

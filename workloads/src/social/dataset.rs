@@ -16,9 +16,12 @@ const FIRST_POST: i64 = 1_577_836_800_000;
 const BETWEEN_POSTS: i64 = 1_000;
 /// Posts of one loading request: few enough for a transaction of any store.
 const BATCH: usize = 25;
+/// The most entries of a timeline that is loaded: of about 45 bytes each, in an item of 400 KB, with
+/// a little room for what a run appends.
+const MOST_ENTRIES: usize = 8_000;
 /// The length of a post's text.
 const TEXT_LENGTH: usize = 256;
-/// The most pictures of a post.
+/// The most pictures of a post, which may have none.
 const MOST_MEDIA: u64 = 5;
 
 /// Users, who follows whom, and the posts that are there.
@@ -49,9 +52,25 @@ impl Dataset {
     /// The data set that the profile's settings ask for.
     ///
     /// # Errors
-    /// A setting that is no size, or a file that is no graph.
+    /// A setting that is no size, a file that is no graph, or so many posts that a timeline of them
+    /// would not fit into a store.
     pub fn of(profile: &Profile) -> Result<Self, SettingError> {
-        Ok(Dataset::new(Graph::of(profile)?, posts(profile)?))
+        let graph = Graph::of(profile)?;
+        let posts = posts(profile)?;
+        fits(profile, &graph, posts)?;
+        Ok(Dataset::new(graph, posts))
+    }
+
+    /// Whether [`Dataset::of`] would have a data set. A file is read; a graph is generated only if it
+    /// can be that its busiest timeline would not fit.
+    pub(super) fn check(profile: &Profile) -> Result<(), SettingError> {
+        let posts = posts(profile)?;
+        let users = Graph::check(profile)?;
+        // Nobody has more friends than there are others.
+        if 2 * posts * users > MOST_ENTRIES {
+            fits(profile, &Graph::of(profile)?, posts)?;
+        }
+        Ok(())
     }
 
     /// The requests that fill the app with this data set.
@@ -93,6 +112,24 @@ impl Dataset {
         ];
         Load::new("SocialGraph", "InsertUser", Value::map(input))
     }
+}
+
+/// Refuses a preload of which the home timeline of the user with the most friends could outgrow an
+/// item of the store. A profile that keeps fewer entries than that has no such timeline.
+fn fits(profile: &Profile, graph: &Graph, posts: usize) -> Result<(), SettingError> {
+    let friends = (0..graph.users() as u32).map(|user| graph.neighbours(user).len());
+    let friends = friends.max().unwrap_or_default();
+    let kept = profile.setting("keep").parse().unwrap_or(usize::MAX);
+    let entries = (2 * posts * friends).min(kept);
+    if entries <= MOST_ENTRIES {
+        return Ok(());
+    }
+    let problem = format!(
+        "the home timeline of a user with {friends} friends could begin with {entries} entries, and \
+         {MOST_ENTRIES} fit into an item of a store; allowed: up to {} posts, or a lower `keep`",
+        MOST_ENTRIES / (2 * friends)
+    );
+    Err(profile.unusable("posts", problem))
 }
 
 /// A user's id as requests carry it.
@@ -137,7 +174,7 @@ fn timeline(function: &str, user: u32, posts: &[i64]) -> Load {
 fn post((number, author): (i64, &u32)) -> Value {
     let random = &mut stream("post", number as u64);
     let text = text(random, TEXT_LENGTH);
-    let media = (0..1 + random.below(MOST_MEDIA)).map(|_| {
+    let media = (0..random.below(MOST_MEDIA + 1)).map(|_| {
         Value::map([
             ("mediaId", media_id(random, 18)),
             ("mediaType", "png".into()),
@@ -176,7 +213,7 @@ fn stream(purpose: &str, index: u64) -> Random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn dataset(profile: &str) -> Dataset {
         Dataset::of(&crate::find(profile).expect("exists")).expect("has a size")
@@ -233,6 +270,7 @@ mod tests {
         // (post, time) in the order in which it was loaded, by what was loaded and whose it is.
         let mut timelines: BTreeMap<(String, u32), Vec<(String, i64)>> = BTreeMap::new();
         let mut posts: BTreeMap<String, (u32, i64)> = BTreeMap::new();
+        let mut media = BTreeSet::new();
         for load in dataset.loads() {
             match (load.function.as_str(), load.op.as_str()) {
                 ("PostStorage", "LoadPosts") => {
@@ -252,7 +290,7 @@ mod tests {
                         assert!(
                             list(post, "urls").is_empty() && list(post, "userMentions").is_empty()
                         );
-                        assert!((1..=5).contains(&list(post, "media").len()));
+                        media.insert(list(post, "media").len());
                         assert!(post.get("parent").is_none() && post.get("root").is_none());
                         let id = text(post, "postId").to_owned();
                         assert_eq!(posts.insert(id, (author, time(post))), None);
@@ -271,6 +309,7 @@ mod tests {
                 _ => {}
             }
         }
+        assert!(media.into_iter().eq(0..=5));
         let mut expected: BTreeMap<(String, u32), Vec<(String, i64)>> = BTreeMap::new();
         let mut in_time: Vec<_> = posts.iter().collect();
         in_time.sort_by_key(|(_, (_, time))| *time);

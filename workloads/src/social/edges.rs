@@ -45,6 +45,18 @@ pub enum GraphError {
         /// What was there.
         found: String,
     },
+    /// The file says how many entries it has, and has another number of them.
+    #[error("{}:{line}: expected {expected} entries as this line says, found {found}", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Where it says so, counted from 1.
+        line: usize,
+        /// How many it says.
+        expected: u64,
+        /// How many there are.
+        found: usize,
+    },
     /// No line of the file is an edge between two users.
     #[error("{}: expected at least one edge between two users, found {found}", path.display())]
     Empty {
@@ -59,7 +71,8 @@ impl EdgeList {
     /// The edges of a file, one a line: two ids, which are whole numbers from 0, with blanks, tabs
     /// or a comma between them. A weight and a time may follow and are ignored. Empty lines are
     /// skipped, and so are lines that begin with `#` or `%`; a carriage return at the end of a line is
-    /// ignored. A file that begins as one of the Matrix Market format has its line of sizes skipped.
+    /// ignored. A file that begins as one of the Matrix Market format has a line of sizes first, and
+    /// must have as many edges as that says.
     ///
     /// Ids may begin anywhere and leave gaps: users are numbered from 0 in the order of their ids.
     /// Edges count in both directions, so one that is there again, in either direction, is left out
@@ -78,6 +91,7 @@ impl EdgeList {
         let text = text.trim_start_matches('\u{feff}');
         let mut edges = Vec::new();
         let mut sizes = text.starts_with(MATRIX_MARKET);
+        let mut promised = None;
         for (line, content) in (1..).zip(text.lines()) {
             let content = content.trim();
             if content.is_empty() || content.starts_with(['#', '%']) {
@@ -90,10 +104,20 @@ impl EdgeList {
                 found,
             };
             if std::mem::take(&mut sizes) {
-                matrix_sizes(content).map_err(wrong)?;
+                promised = Some((line, matrix_entries(content).map_err(wrong)?));
             } else {
                 edges.push(edge(content).map_err(wrong)?);
             }
+        }
+        if let Some((line, expected)) = promised
+            && expected != edges.len() as u64
+        {
+            return Err(GraphError::Truncated {
+                path: path.to_owned(),
+                line,
+                expected,
+                found: edges.len(),
+            });
         }
         let list = EdgeList::of(&edges);
         if list.graph.edges() > 0 {
@@ -152,16 +176,18 @@ fn edge(line: &str) -> Result<(u64, u64), Wrong> {
     }
 }
 
-/// Checks the line that says how many rows, columns and entries a matrix has.
-fn matrix_sizes(line: &str) -> Result<(), Wrong> {
+/// How many entries a matrix has, as the line says that has its rows, columns and entries.
+fn matrix_entries(line: &str) -> Result<u64, Wrong> {
     let columns = columns(line);
-    if columns.len() != 3 {
+    let [rows, across, entries] = columns.as_slice() else {
         return Err(Wrong {
             expected: "the rows, columns and entries of the matrix",
             found: shown(line),
         });
-    }
-    columns.iter().try_for_each(|size| whole(size).map(drop))
+    };
+    whole(rows)?;
+    whole(across)?;
+    whole(entries)
 }
 
 fn columns(line: &str) -> Vec<&str> {
@@ -244,6 +270,12 @@ mod tests {
             error.to_string().contains(":2: expected the rows"),
             "{error}"
         );
+        for (edges, found) in [("2 1\n", 1), ("2 1\n3 2\n3 1\n", 3), ("", 0)] {
+            let error = load(format!("{head}\n3 3 2\n{edges}").as_bytes());
+            let error = error.expect_err("has another number of edges");
+            let told = format!(":3: expected 2 entries as this line says, found {found}");
+            assert!(error.to_string().ends_with(&told), "{error}");
+        }
     }
 
     #[test]

@@ -73,6 +73,33 @@ struct Arguments {
     media: u64,
     /// Digits of a picture's id.
     media_digits: u32,
+    /// Who the users are.
+    people: People,
+}
+
+/// How requests call the users of the data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum People {
+    /// As they are registered, from 0.
+    Registered,
+    /// Counted from 1, and authors by a name that is not registered (D17).
+    Shifted,
+}
+
+impl People {
+    fn id(self, user: u32) -> u32 {
+        match self {
+            People::Registered => user,
+            People::Shifted => user + 1,
+        }
+    }
+
+    fn author(self, user: u32) -> Value {
+        match self {
+            People::Registered => username(user),
+            People::Shifted => format!("username{}", self.id(user)).into(),
+        }
+    }
 }
 
 /// As DeathStarBench makes them.
@@ -83,6 +110,7 @@ const LONG: Arguments = Arguments {
     url: 64,
     media: 5,
     media_digits: 18,
+    people: People::Registered,
 };
 /// As the load script published with Beldi makes them.
 const SHORT: Arguments = Arguments {
@@ -92,6 +120,7 @@ const SHORT: Arguments = Arguments {
     url: 20,
     media: 3,
     media_digits: 10,
+    people: People::Shifted,
 };
 
 /// Makes the requests of one run.
@@ -295,7 +324,7 @@ impl Generator {
         let with = &self.arguments;
         let mut body = text(random, with.text);
         for _ in 0..1 + random.below(with.mentions) {
-            let mentioned = self.other_than(author, random);
+            let mentioned = with.people.id(self.other_than(author, random));
             body.push_str(&format!(" @username_{mentioned}"));
         }
         for _ in 0..1 + random.below(with.urls) {
@@ -310,7 +339,8 @@ impl Generator {
         let (user, name) = if unknown {
             (nobody(), nobody())
         } else {
-            (user_id(author), username(author))
+            let people = with.people;
+            (user_id(people.id(author)), people.author(author))
         };
         vec![
             req_id(index),

@@ -82,11 +82,11 @@ impl Graph {
         }
     }
 
-    /// Whether [`Graph::of`] would have a graph. A file is read; nothing is generated.
-    pub(super) fn check(profile: &Profile) -> Result<(), SettingError> {
+    /// How many users [`Graph::of`] would have. A file is read; nothing is generated.
+    pub(super) fn check(profile: &Profile) -> Result<usize, SettingError> {
         match profile.setting("graph") {
-            GENERATED => users(profile).map(drop),
-            _ => Graph::of(profile).map(drop),
+            GENERATED => Ok(users(profile)?.unwrap_or(USERS)),
+            _ => Graph::of(profile).map(|graph| graph.users()),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Who must have seen each post in the home timeline, and who may have.
 
+use super::changes::Possible;
 use super::facts::{Facts, Post};
-use super::follows::{Follows, Possible};
+use super::follows::Follows;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The readers of one post.
@@ -9,9 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Audience<'a> {
     /// Who surely followed the author all the time, was mentioned, or wrote what it answers.
     pub(super) must: BTreeSet<&'a str>,
+    /// Who did so only since a follow was acknowledged, and the request of that.
+    pub(super) joined: BTreeMap<&'a str, u64>,
     /// Who may have followed the author at some time of it.
     pub(super) may: BTreeSet<&'a str>,
-    /// Who surely did not any more, and the request of the unfollow.
+    /// Who surely did not any more since an unfollow was acknowledged, and the request of that. Not
+    /// who followed before it in a request of which a late execution may have undone the unfollow:
+    /// that is an effect too many, and nobody's order.
     pub(super) left: BTreeMap<&'a str, u64>,
 }
 
@@ -36,7 +41,7 @@ impl<'a> Audiences<'a> {
 }
 
 /// When the followers of a post's author were looked up: at some instant of this interval.
-fn looked_up(facts: &Facts<'_>, post: &Post<'_>) -> Option<(u64, u64)> {
+pub(super) fn looked_up(facts: &Facts<'_>, post: &Post<'_>) -> Option<(u64, u64)> {
     let request = &facts.requests[post.request?];
     let op = request.op;
     let end = match (request.acknowledged(), op.settled_ns) {
@@ -58,24 +63,23 @@ fn audience<'a>(
     let interval = looked_up(facts, post);
     for (user, changed) in candidates {
         let edge = (*user, post.author);
-        let (from, to) = match interval {
-            Some(interval) if *changed => interval,
-            _ => {
-                if follows.was_loaded(edge) {
-                    audience.must.insert(user);
-                }
-                continue;
-            }
-        };
-        match follows.during(edge, from, to) {
-            Possible { gone: false, .. } => {
+        let changes = follows.changes_of(edge).filter(|_| *changed);
+        let (Some((from, to)), Some(changes)) = (interval, changes) else {
+            if follows.was_loaded(edge) {
                 audience.must.insert(user);
             }
+            continue;
+        };
+        match changes.during(from, to) {
+            Possible { gone: false, .. } => match changes.joined(from, to) {
+                Some(follow) => drop(audience.joined.insert(user, follow)),
+                None => drop(audience.must.insert(user)),
+            },
             Possible { there: true, .. } => {
                 audience.may.insert(user);
             }
             Possible { there: false, .. } => {
-                if let Some(unfollow) = follows.unfollowed_before(edge, from) {
+                if let Some(unfollow) = changes.left(from, to) {
                     audience.left.insert(user, unfollow);
                 }
             }
@@ -85,6 +89,7 @@ fn audience<'a>(
     let named = post.mentions.iter().copied();
     for user in named.chain(parent.map(|parent| parent.author)) {
         audience.must.insert(user);
+        audience.joined.remove(user);
         audience.may.remove(user);
         audience.left.remove(user);
     }

@@ -162,31 +162,37 @@ impl<'a> Facts<'a> {
             coverage.faulted_effects += u64::from(faulted && effects);
         }
         // Posts under way at the same time as another one of the same author.
-        let mut by_author: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut by_author: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
         for request in &self.requests {
             if request.class != OutcomeClass::Shed {
-                let end = request.op.done_ns.max(request.op.settled_ns);
+                let op = request.op;
                 let spans = by_author.entry(request.user_id).or_default();
-                spans.push((request.op.sent_ns, end));
+                spans.push((op.sent_ns, op.done_ns.max(op.settled_ns), op.index));
             }
         }
-        coverage.overlapping = by_author.values_mut().map(|spans| overlaps(spans)).sum();
+        let overlapping = by_author.values_mut().map(|spans| overlaps(spans).len());
+        coverage.overlapping = overlapping.sum::<usize>() as u64;
         coverage
     }
 }
 
-/// How many of the spans overlap another one.
-pub(super) fn overlaps(spans: &mut [(u64, u64)]) -> u64 {
+/// When a request was under way: beginning, end, and its index.
+pub(super) type Span = (u64, u64, u64);
+
+/// The requests of the spans that overlap another one.
+pub(super) fn overlaps(spans: &mut [Span]) -> Vec<u64> {
     spans.sort_unstable();
     let mut latest_end = 0;
-    let mut count = 0;
-    for (at, (sent, end)) in spans.iter().enumerate() {
+    let mut found = Vec::new();
+    for (at, (sent, end, request)) in spans.iter().enumerate() {
         let before = at > 0 && latest_end > *sent;
         let after = spans.get(at + 1).is_some_and(|next| next.0 < *end);
-        count += u64::from(before || after);
+        if before || after {
+            found.push(*request);
+        }
         latest_end = latest_end.max(*end);
     }
-    count
+    found
 }
 
 pub(super) fn kind<'a>(evidence: &'a Evidence<'a>, op: &OpRecord) -> &'a str {

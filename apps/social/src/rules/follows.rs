@@ -1,14 +1,27 @@
-//! Who followed whom, and when that is certain; and S7, which asks for it at the end.
+//! Who followed whom, and when that is certain; and S7 and S7-sides, which ask for it at the end.
 //!
 //! A follow or unfollow that was acknowledged takes effect at some instant between its sending and
 //! its answer; one without an answer at some instant after its sending, or never. So an edge's value
 //! at an instant may be that of any of them that was sent by then, unless another one that began
 //! after it ended was acknowledged by then too: that one came later for sure. The value that was
 //! loaded counts as an acknowledged change before everything.
+//!
+//! **S7 and S7-sides.** That each side of an edge has a value that the requests explain is a matter of
+//! effects: S7. Where they explain both, because changes overlapped or one has no answer, a runtime
+//! without isolation may order them differently on the two sides though each happened exactly once.
+//! That the sides agree even there is what the transaction is for: S7-sides, which speaks of isolation
+//! (and not with `compat = dsb`, which has no transaction: D14).
+//!
+//! A rule about isolation makes a runtime answer for it, and then "unknown" is the verdict unless
+//! thirty conflicting transactions were seen. With `txn` every request has some, and the history of
+//! them is judged as well. With `async` and `sync` only follows and unfollows are transactions, a few
+//! in a short run; so there S7-sides is told if it is violated, or if [`ENOUGH_CONFLICTS`] were seen.
+//! It never hides a violation, and never takes a verdict back because little was asked.
 
-use super::facts::{Facts, kind, overlaps, rows, text};
-use crate::Compat;
+use super::changes::{Change, Changes, Possible};
+use super::facts::{Facts, Span, kind, overlaps, rows, text};
 use crate::graph::{FOLLOWEES, FOLLOWERS, LOADED, edges};
+use crate::{Compat, Formulation};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::model::OutcomeClass;
 use triptych_api::{Guarantee, RuleReport, Value};
@@ -16,44 +29,15 @@ use triptych_api::{Guarantee, RuleReport, Value};
 /// An edge: who follows, and who is followed.
 type Edge<'a> = (&'a str, &'a str);
 
-/// A follow or unfollow that may have had an effect.
-struct Change {
-    index: u64,
-    sent: u64,
-    /// When it surely had happened, if it was acknowledged.
-    done: Option<u64>,
-    /// What the edge is after it.
-    there: bool,
-}
-
-/// Which values an edge may have had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Possible {
-    pub(super) there: bool,
-    pub(super) gone: bool,
-}
-
-impl Possible {
-    fn add(&mut self, there: bool) {
-        match there {
-            true => self.there = true,
-            false => self.gone = true,
-        }
-    }
-
-    fn allows(self, there: bool) -> bool {
-        match there {
-            true => self.there,
-            false => self.gone,
-        }
-    }
-}
+/// From how many conflicting changes on S7-sides may say that nothing was found: as many as are
+/// asked for before isolation is called valid.
+const ENOUGH_CONFLICTS: u64 = 30;
 
 pub(super) struct Follows<'a> {
     /// The edges of the data set, by the one who is followed.
     loaded: BTreeMap<&'a str, BTreeSet<&'a str>>,
     /// The edges that somebody wanted to change, by the one who is followed, then who follows.
-    changes: BTreeMap<&'a str, BTreeMap<&'a str, Vec<Change>>>,
+    changes: BTreeMap<&'a str, BTreeMap<&'a str, Changes>>,
     /// Changes that overlapped another one of the same document.
     pub(super) conflicts: u64,
 }
@@ -66,7 +50,7 @@ impl<'a> Follows<'a> {
             loaded.insert(followee, loaded_edges(row).collect());
         }
         let mut changes: BTreeMap<&str, BTreeMap<&str, Vec<Change>>> = BTreeMap::new();
-        let mut documents: BTreeMap<(&str, &str), Vec<(u64, u64)>> = BTreeMap::new();
+        let mut documents: BTreeMap<(&str, &str), Vec<Span>> = BTreeMap::new();
         for op in facts.evidence.ops {
             let there = match kind(facts.evidence, op) {
                 "follow" => true,
@@ -86,18 +70,35 @@ impl<'a> Follows<'a> {
                 index: op.index,
                 sent: op.sent_ns,
                 done,
+                settled: Some(op.settled_ns).filter(|settled| *settled > 0),
                 there,
             });
             for document in [(FOLLOWERS, followee), (FOLLOWEES, user)] {
-                let span = (op.sent_ns, op.done_ns.max(op.settled_ns));
+                let span = (op.sent_ns, op.done_ns.max(op.settled_ns), op.index);
                 documents.entry(document).or_default().push(span);
             }
         }
-        let conflicts = documents.values_mut().map(|spans| overlaps(spans)).sum();
+        let was_loaded = |user: &str, followee: &str| {
+            let loaded: Option<&BTreeSet<&str>> = loaded.get(followee);
+            loaded.is_some_and(|loaded| loaded.contains(user))
+        };
+        let changes = changes.into_iter().map(|(followee, users)| {
+            let users = users.into_iter().map(|(user, changes)| {
+                let loaded = was_loaded(user, followee);
+                (user, Changes::of(loaded, &changes))
+            });
+            (followee, users.collect())
+        });
+        let changes = changes.collect();
+        // Both documents of a change may have been contended for; it is one transaction all the same.
+        let conflicts: BTreeSet<u64> = documents
+            .values_mut()
+            .flat_map(|spans| overlaps(spans))
+            .collect();
         Follows {
             loaded,
             changes,
-            conflicts,
+            conflicts: conflicts.len() as u64,
         }
     }
 
@@ -116,49 +117,16 @@ impl<'a> Follows<'a> {
         loaded.is_some_and(|loaded| loaded.contains(user))
     }
 
-    fn changes_of(&self, (user, followee): Edge<'_>) -> &[Change] {
-        let changes = self
-            .changes
-            .get(followee)
-            .and_then(|changes| changes.get(user));
-        changes.map_or(&[], Vec::as_slice)
+    /// The changes of an edge, if anybody wanted to change it.
+    pub(super) fn changes_of(&self, (user, followee): Edge<'_>) -> Option<&Changes> {
+        self.changes.get(followee)?.get(user)
     }
 
-    /// What the edge may have been at any instant of an interval.
-    pub(super) fn during(&self, edge: Edge<'_>, from: u64, to: u64) -> Possible {
-        let changes = self.changes_of(edge);
-        // The latest beginning of what had surely happened when the interval began.
-        let settled = changes
-            .iter()
-            .filter(|change| change.done.is_some_and(|done| done <= from));
-        let settled = settled.map(|change| change.sent).max();
-        let mut possible = Possible::default();
-        if settled.is_none() {
-            possible.add(self.was_loaded(edge));
-        }
-        for change in changes {
-            let surpassed = settled
-                .zip(change.done)
-                .is_some_and(|(settled, done)| settled > done);
-            if change.sent <= to && !surpassed {
-                possible.add(change.there);
-            }
-        }
-        possible
-    }
-
-    /// The last unfollow that was acknowledged before an instant: its request.
-    pub(super) fn unfollowed_before(&self, edge: Edge<'_>, instant: u64) -> Option<u64> {
-        let changes = self.changes_of(edge).iter();
-        let before = changes.filter(|change| change.done.is_some_and(|done| done <= instant));
-        let gone = before.filter(|change| !change.there);
-        gone.max_by_key(|change| change.sent)
-            .map(|change| change.index)
-    }
-
-    /// S7: the two sides of an edge agree, and with the last acknowledged change of it.
-    pub(super) fn check(&self, facts: &Facts<'_>) -> RuleReport {
+    /// S7: both sides of an edge are as the last acknowledged change of it says. S7-sides, where it is
+    /// to be told: they agree also where that is open.
+    pub(super) fn check(&self, facts: &Facts<'_>) -> Vec<RuleReport> {
         let mut rule = RuleReport::new("S7", Guarantee::Effects);
+        let mut agree = RuleReport::new("S7-sides", Guarantee::Isolation);
         let state = facts.evidence.state;
         // Of an edge: what the side of the followee says, and what that of the follower says.
         let mut sides: BTreeMap<Edge<'_>, [bool; 2]> = BTreeMap::new();
@@ -187,21 +155,26 @@ impl<'a> Follows<'a> {
         for (edge, [followee_says, follower_says]) in sides {
             let (user, followee) = edge;
             let changes = self.changes_of(edge);
-            let request = changes.iter().map(|change| change.index).min();
+            let request = changes.and_then(Changes::first);
             let itself = user == followee && (followee_says || follower_says);
             rule.expect(!itself, request, || format!("{user} follows oneself"));
-            let allowed = self.during(edge, u64::MAX, u64::MAX);
-            // D14: where the order of two changes is open, the sides may have seen different ones.
-            let apart = facts.config.compat == Compat::Dsb && allowed.there && allowed.gone;
-            rule.expect(apart || followee_says == follower_says, request, || {
-                let word = |there| if there { "so" } else { "not so" };
-                format!(
-                    "that {user} follows {followee} is {} on the side of {followee}, and {} on that \
-                     of {user}",
-                    word(followee_says),
-                    word(follower_says)
-                )
-            });
+            let there = self.was_loaded(edge);
+            let loaded = Possible {
+                there,
+                gone: !there,
+            };
+            let allowed = changes.map_or(loaded, |changes| changes.during(u64::MAX, u64::MAX));
+            if allowed.open() {
+                agree.expect(followee_says == follower_says, request, || {
+                    let word = |there| if there { "so" } else { "not so" };
+                    format!(
+                        "that {user} follows {followee} is {} on the side of {followee}, and {} on \
+                         that of {user}",
+                        word(followee_says),
+                        word(follower_says)
+                    )
+                });
+            }
             for (side, says) in [("followee", followee_says), ("follower", follower_says)] {
                 rule.expect(allowed.allows(says), request, || {
                     let (is, last) = match says {
@@ -215,69 +188,23 @@ impl<'a> Follows<'a> {
                 });
             }
         }
-        rule
+        let told = match facts.config.compat {
+            Compat::Dsb => false,
+            Compat::None | Compat::Beldi => match facts.config.formulation {
+                Formulation::Txn => agree.examined > 0,
+                Formulation::Async | Formulation::Sync => {
+                    let enough = self.conflicts >= ENOUGH_CONFLICTS && agree.examined > 0;
+                    enough || agree.violations > 0
+                }
+            },
+        };
+        let mut reports = vec![rule];
+        reports.extend(told.then_some(agree));
+        reports
     }
 }
 
 fn loaded_edges(row: &Value) -> impl Iterator<Item = &str> {
     let loaded = row.get(LOADED).and_then(Value::as_map);
     loaded.into_iter().flatten().map(|(user, _)| &**user)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn follows(changes: &[(u64, Option<u64>, bool)]) -> Follows<'static> {
-        let changes = changes.iter().map(|(sent, done, there)| Change {
-            index: 0,
-            sent: *sent,
-            done: *done,
-            there: *there,
-        });
-        Follows {
-            loaded: BTreeMap::new(),
-            changes: BTreeMap::from([("v", BTreeMap::from([("u", changes.collect())]))]),
-            conflicts: 0,
-        }
-    }
-
-    const THERE: Possible = Possible {
-        there: true,
-        gone: false,
-    };
-    const GONE: Possible = Possible {
-        there: false,
-        gone: true,
-    };
-    const EITHER: Possible = Possible {
-        there: true,
-        gone: true,
-    };
-
-    #[test]
-    fn an_edge_is_certain_between_answers_and_open_while_one_is_awaited() {
-        let follows = follows(&[(10, Some(20), true), (30, Some(40), false)]);
-        let during = |from, to| follows.during(("u", "v"), from, to);
-        assert_eq!(during(0, 9), GONE);
-        assert_eq!(during(0, 10), EITHER);
-        assert_eq!(during(15, 18), EITHER);
-        assert_eq!(during(20, 29), THERE);
-        assert_eq!(during(20, 30), EITHER);
-        assert_eq!(during(40, 99), GONE);
-        assert_eq!(follows.unfollowed_before(("u", "v"), 39), None);
-        assert_eq!(follows.unfollowed_before(("u", "v"), 40), Some(0));
-    }
-
-    #[test]
-    fn what_overlaps_or_has_no_answer_leaves_both_open() {
-        let overlapping = follows(&[(10, Some(30), true), (20, Some(25), false)]);
-        assert_eq!(overlapping.during(("u", "v"), 99, 99), EITHER);
-        // An answer says nothing about a request without one, whichever was sent first.
-        let lost = follows(&[(10, None, true), (20, Some(25), false)]);
-        assert_eq!(lost.during(("u", "v"), 99, 99), EITHER);
-        let lost = follows(&[(10, Some(15), false), (20, None, true)]);
-        assert_eq!(lost.during(("u", "v"), 15, 19), GONE);
-        assert_eq!(lost.during(("u", "v"), 15, 20), EITHER);
-    }
 }

@@ -10,17 +10,19 @@
 //! |---|---|---|---|
 //! | `S1` | an acknowledged post is stored once; nothing is stored of what surely had no effect | effects | `posts` |
 //! | `S1-durable` | an acknowledged post has not vanished | durability | `posts` |
-//! | `S2` | author, text, mentions, links and media are the request's own; short codes are unique | effects | `posts` |
+//! | `S2` | author, text, mentions, links and media are the request's own; short codes are unique; what is answered is stored | effects | `posts` |
 //! | `S3` | a post is once in its author's timeline, an answer once in its thread, in no other | effects | `timelines` |
 //! | `S4` | a post is once in the home timeline of all who should see it, and in no other | effects | `timelines` |
-//! | `S5` | the timelines hold as many entries as there are posts and readers | effects | `timelines` |
+//! | `S5` | the timelines hold as many entries as there are posts and readers, and no others | effects | `timelines` |
 //! | `S6` | answers are newest first and whole; timestamps agree with posts and real time | order | `timelines`, `online` |
-//! | `S7` | both sides of every edge agree, and with the last acknowledged follow or unfollow | effects | `follows` |
-//! | `S8` | what is listed is stored, in every answer | order | `online` |
+//! | `S7` | both sides of every edge are as the last acknowledged follow or unfollow says | effects | `follows` |
+//! | `S7-sides` | they agree where it is open which one was the last (not with `compat = dsb`) | isolation | `follows` |
+//! | `S8` | what is listed is stored already, in every answer | order | `online` |
 //! | `S9` | an answer is never seen without what it answers | order | `timelines`, `online` |
-//! | `S10` | a session never sees a timeline shrink | order | `online` |
-//! | `S10-own` | a session sees its own acknowledged posts (`sync`, `txn`) | order | `online` |
-//! | `S11` | after an acknowledged unfollow, no later post arrives | order | `timelines` |
+//! | `S9-parents` | a home timeline has a post before its answer (`txn`) | isolation | `timelines` |
+//! | `S10` | a session never sees a timeline or thread shrink | order | `online` |
+//! | `S10-own` | a session sees its own acknowledged answers in their thread, and (`sync`, `txn`) its own acknowledged posts in its timeline | order | `online` |
+//! | `S11` | after an acknowledged unfollow no later post arrives, after an acknowledged follow every one | order | `timelines` |
 //! | `S12` | no short code without a post; a refusal has a reason | effects | `posts` |
 //!
 //! **Requests without an answer.** An indeterminate request, and one in flight at the end, may have
@@ -28,6 +30,12 @@
 //! the same as an acknowledged one; if it is not, an entry that it left in a timeline breaks S5.
 //! An unanswered follow or unfollow may have happened at any time since it was sent. Failed, aborted,
 //! refused and shed requests must have left no post (S1).
+//!
+//! **What a violation is charged to.** A loss is a matter of effects (and durability), wherever it is
+//! seen: an answer that lists a post which was never stored is none of S8. S8, S9 and S11 are about
+//! what is right in itself and came too late or too early. S7-sides and S9-parents need transactions
+//! that are isolated, which a runtime may promise or not; the module `follows` says when S7-sides is
+//! told.
 //!
 //! **A changing graph.** Who should see a post is read while it is being fanned out, between the
 //! sending of its request and the end of the last execution that it caused. Whoever surely followed
@@ -42,10 +50,11 @@
 //! others; their readers are the followers that were loaded.
 //!
 //! **`compat`.** With `dsb`, a stored text ends with its last link (D13), and the sides of an edge may
-//! differ if its changes overlapped (D14). With `beldi`, authors have names that nobody registered
+//! differ if its changes overlapped (D14): nothing asks for S7-sides. With `beldi`, authors have names that nobody registered
 //! (D17). The rules allow exactly that.
 
 mod audience;
+mod changes;
 mod facts;
 mod follows;
 mod online;
@@ -71,7 +80,7 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
         &mut order,
         &mut answers,
     ));
-    reports.push(follows.check(&facts));
+    reports.extend(follows.check(&facts));
     let online = online::check(&facts, &mut order, &mut answers);
     reports.extend(online.reports);
     reports.extend([order, answers]);

@@ -4,17 +4,28 @@
 //! answer arrives, its session knows more; when a read is sent, what its session knew at that moment
 //! must be in the answer. Reads of one session that overlap bind nothing.
 //!
-//! **S10.** `total`, the length of the timeline, never shrinks. A post seen before must be in a later
-//! answer if it belongs into its window: if the window begins at the newest, and is either not full
-//! or reaches down to a post that is not newer. Bounded home timelines forget posts, by the order of
-//! the appends, so of them only the length is judged. Who has seen a post in a home timeline is not
-//! told later that there is nothing in it to answer or read.
+//! **S10.** `total`, the length of the list, never shrinks. A post seen before must be in a later
+//! answer if it belongs into its window. Of the newest posts of a timeline that is everything down to
+//! the last one shown, or everything if the window reaches the end; of a window further down only
+//! what lies between its first and its last post, because newer ones may have pushed it along. A look
+//! at a thread shows the oldest answers, so there it is everything up to the last one shown. A bounded
+//! home timeline that is full forgets posts, by the order of the appends; of it only the length is
+//! judged. Who has seen a post in a home timeline is not told later that there is nothing in it to
+//! answer or read.
+//!
+//! **S10-own.** What a session has posted counts as seen where its answer means that it is there: in
+//! the own timeline with `sync` and `txn`; an answer in its thread always.
+//!
+//! **S8.** A post that is listed and has no body was listed too early if it is stored in the end. If
+//! it is not, it was lost, which is not a matter of order: S1 and S5 tell it.
 //!
 //! **S9.** A thread is shown with its root, and every answer in it with the post that it answers:
 //! whoever answers a post has seen it, and it stood in its thread before anybody could.
 
 use super::facts::{Facts, kind, list, number, text};
+use crate::posts::THREAD_PAGE;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use triptych_api::model::{OpRecord, OutcomeClass};
 use triptych_api::{Guarantee, RuleReport, Value};
 
@@ -25,16 +36,23 @@ pub(super) struct Online {
 
 /// A post as readers order it.
 type Key<'a> = (i64, &'a str);
-/// One timeline, as a reader names it.
+/// One timeline or thread: what it is, and its owner or root.
 type List<'a> = (&'static str, &'a str);
 
-/// An acknowledged read of a timeline.
+/// An acknowledged read of a list.
 struct Read<'a> {
     list: List<'a>,
-    /// The window.
-    start: i64,
-    stop: i64,
+    window: Window,
     seen: Seen<'a>,
+}
+
+/// What a read shows of its list.
+#[derive(Clone, Copy)]
+enum Window {
+    /// These positions, counted from the newest.
+    Newest { start: i64, stop: i64 },
+    /// The first page, counted from the oldest.
+    Oldest,
 }
 
 /// What an answer shows.
@@ -44,7 +62,54 @@ struct Seen<'a> {
     total: i64,
 }
 
-/// What a session knows of a timeline.
+impl Read<'_> {
+    /// What it is about, in words.
+    fn what(&self) -> String {
+        match self.list {
+            ("thread", root) => format!("thread {root}"),
+            (kind, owner) => format!("{kind} timeline {owner}"),
+        }
+    }
+
+    /// Whether its list may have dropped posts when it was read.
+    fn forgets(&self, facts: &Facts<'_>) -> bool {
+        let keep = facts.config.keep.map(|keep| keep as i64);
+        self.list.0 == "home" && keep.is_some_and(|keep| self.seen.total >= keep)
+    }
+
+    /// Between which keys everything that is in the list is shown; none if nothing is known of that.
+    fn shows(&self) -> Option<(Bound<Key<'_>>, Bound<Key<'_>>)> {
+        use Bound::{Included, Unbounded};
+        let Seen {
+            found,
+            missing,
+            total,
+        } = &self.seen;
+        // A listed post without its body hides where the window ends; that is told already.
+        if !missing.is_empty() {
+            return None;
+        }
+        let ends = (found.first().copied(), found.last().copied());
+        match self.window {
+            Window::Newest { start, stop } if 0 <= start && start < stop => {
+                let newest = match (start, ends.0) {
+                    (0, _) => Unbounded,
+                    (_, first) => Included(first?),
+                };
+                let oldest = match ends.1 {
+                    _ if *total <= stop => Unbounded,
+                    last => Included(last?),
+                };
+                Some((oldest, newest))
+            }
+            Window::Newest { .. } => None,
+            Window::Oldest if *total <= THREAD_PAGE as i64 => Some((Unbounded, Unbounded)),
+            Window::Oldest => Some((Unbounded, Included(ends.1?))),
+        }
+    }
+}
+
+/// What a session knows of a list.
 #[derive(Default)]
 struct Known<'a> {
     /// The largest length seen, and the request that saw it.
@@ -76,10 +141,10 @@ pub(super) fn check(facts: &Facts<'_>, order: &mut RuleReport, answers: &mut Rul
     let mut events = Vec::new();
     for (at, op) in ops.iter().enumerate() {
         let class = op.outcome.class();
-        if let Some(read) = &reads[at] {
-            well_formed(facts, op, read, &mut rules);
-        } else if class == OutcomeClass::Ok && kind(facts.evidence, op) == "read-thread" {
+        if class == OutcomeClass::Ok && kind(facts.evidence, op) == "read-thread" {
             thread(facts, op, &mut rules);
+        } else if let Some(read) = &reads[at] {
+            well_formed(facts, op, read, &mut rules);
         }
         let found_nothing = class == OutcomeClass::Rejected && found_nothing(op);
         if reads[at].is_some() || found_nothing {
@@ -125,9 +190,11 @@ pub(super) fn check(facts: &Facts<'_>, order: &mut RuleReport, answers: &mut Rul
                 }
             }
             (None, _) => {
-                if let Some((list, key)) = own_post(facts, op) {
-                    let known = sessions.entry((op.session, list)).or_default();
-                    known.own.insert(key, op.index);
+                if let Some((lists, key)) = own_post(facts, op) {
+                    for list in lists.into_iter().flatten() {
+                        let known = sessions.entry((op.session, list)).or_default();
+                        known.own.insert(key, op.index);
+                    }
                 }
             }
         }
@@ -147,15 +214,23 @@ fn read<'a>(facts: &Facts<'a>, op: &'a OpRecord) -> Option<Read<'a>> {
     if op.outcome.class() != OutcomeClass::Ok {
         return None;
     }
-    let name = match kind(facts.evidence, op) {
-        "read-home" => "home",
-        "read-user" => "user",
+    let window = || Window::Newest {
+        start: number(&op.input, "start").unwrap_or_default(),
+        stop: number(&op.input, "stop").unwrap_or_default(),
+    };
+    let (list, window) = match kind(facts.evidence, op) {
+        "read-home" => (("home", text(&op.input, "userId")), window()),
+        "read-user" => (("user", text(&op.input, "userId")), window()),
+        // Which thread it was is told by its root alone; that the root is there is S8's and S9's.
+        "read-thread" => {
+            let root = op.observed.get("root")?.as_str()?;
+            (("thread", root), Window::Oldest)
+        }
         _ => return None,
     };
     Some(Read {
-        list: (name, text(&op.input, "userId")),
-        start: number(&op.input, "start").unwrap_or_default(),
-        stop: number(&op.input, "stop").unwrap_or_default(),
+        list,
+        window,
         seen: seen(op),
     })
 }
@@ -175,23 +250,20 @@ fn seen(op: &OpRecord) -> Seen<'_> {
 
 /// S8, for one answer.
 fn complete(facts: &Facts<'_>, op: &OpRecord, what: &str, seen: &Seen<'_>, rules: &mut Rules<'_>) {
-    rules
-        .whole
-        .expect(seen.missing.is_empty(), Some(op.index), || {
-            let id = seen.missing[0];
-            let later = if facts.stored.contains_key(id) {
-                "stored later"
-            } else {
-                "never stored"
-            };
-            format!("the answer about {what} lists post {id} without its body; it was {later}")
-        });
+    let mut missing = seen.missing.iter();
+    let early = missing.find(|id| facts.stored.contains_key(**id));
+    rules.whole.expect(early.is_none(), Some(op.index), || {
+        let id = early.copied().unwrap_or_default();
+        format!("the answer about {what} lists post {id} without its body; it was stored later")
+    });
 }
 
 /// S8, and what S6 says of one read of a timeline.
 fn well_formed(facts: &Facts<'_>, op: &OpRecord, read: &Read<'_>, rules: &mut Rules<'_>) {
-    let (kind, owner) = read.list;
-    let what = format!("the {kind} timeline of {owner}");
+    let Window::Newest { start, stop } = read.window else {
+        return;
+    };
+    let what = read.what();
     complete(facts, op, &what, &read.seen, rules);
     let Seen {
         found,
@@ -209,16 +281,16 @@ fn well_formed(facts: &Facts<'_>, op: &OpRecord, read: &Read<'_>, rules: &mut Ru
     rules
         .order
         .expect(inversion.is_none(), Some(op.index), told);
-    let (start, stop) = (read.start.clamp(0, *total), read.stop.clamp(0, *total));
-    let wanted = match read.start {
-        0.. => (stop - start).max(0),
+    let most = (*total).max(0);
+    let wanted = match start {
+        0.. => (stop.clamp(0, most) - start.min(most)).max(0),
         _ => 0,
     };
     let shown = (found.len() + missing.len()) as i64;
     rules.order.expect(shown == wanted, Some(op.index), || {
         format!(
-            "the answer about positions {} to {} of {what}, which has {total} posts, shows {shown}",
-            read.start, read.stop
+            "the answer about positions {start} to {stop} of {what}, which has {total} posts, shows \
+             {shown}"
         )
     });
 }
@@ -227,14 +299,22 @@ fn well_formed(facts: &Facts<'_>, op: &OpRecord, read: &Read<'_>, rules: &mut Ru
 fn thread(facts: &Facts<'_>, op: &OpRecord, rules: &mut Rules<'_>) {
     let seen = seen(op);
     let root = op.observed.get("root").and_then(Value::as_str);
-    let what = format!("the thread {}", root.unwrap_or("without a root"));
+    let what = format!("thread {}", root.unwrap_or("without a root"));
     complete(facts, op, &what, &seen, rules);
     let inversion = seen.found.windows(2).find(|pair| pair[0] > pair[1]);
     let told = || format!("the answer about {what} has {inversion:?}, which is not oldest first");
     rules
         .order
         .expect(inversion.is_none(), Some(op.index), told);
-    // A body that is missing is S8's.
+    if root.is_some() {
+        let shown = (seen.found.len() + seen.missing.len()) as i64;
+        let wanted = seen.total.clamp(0, THREAD_PAGE as i64);
+        rules.order.expect(shown == wanted, Some(op.index), || {
+            let total = seen.total;
+            format!("the answer about {what}, which has {total} answers, shows {shown}")
+        });
+    }
+    // A body that is missing is told already.
     if !seen.missing.is_empty() {
         return;
     }
@@ -262,31 +342,33 @@ fn not_shrunk(
     known: &Known<'_>,
     rules: &mut Rules<'_>,
 ) {
-    let (kind, owner) = read.list;
     let (session, seen) = (op.session, &read.seen);
     if let Some((total, earlier)) = known.total {
         rules
             .session
             .expect(seen.total >= total, Some(op.index), || {
                 format!(
-                    "session {session} saw {total} posts of {kind} timeline {owner} in request \
-                 {earlier}, and only {} later in request {}",
-                    seen.total, op.index
+                    "session {session} saw {total} posts of {} in request {earlier}, and only {} \
+                     later in request {}",
+                    read.what(),
+                    seen.total,
+                    op.index
                 )
             });
     }
-    // A listed post without its body hides where the window ends; S8 has told that already.
-    let bounded = kind == "home" && facts.config.keep.is_some();
-    if bounded || read.start != 0 || read.stop <= 0 || !seen.missing.is_empty() {
+    let Some(window) = read.shows().filter(|_| !read.forgets(facts)) else {
         return;
-    }
-    let full = seen.found.len() as i64 >= read.stop;
-    let window_end = seen.found.last().copied().filter(|_| full);
-    let window_end = window_end.unwrap_or((i64::MIN, ""));
+    };
     let ids: BTreeSet<&str> = seen.found.iter().map(|(_, id)| *id).collect();
     let absent = |posts: &BTreeMap<Key<'_>, u64>| {
+        // A range may not begin after its end, as that of an answer out of order would.
+        if let (Bound::Included(from), Bound::Included(to)) = window
+            && from > to
+        {
+            return None;
+        }
         // At most a window of them is present, so this ends after that many.
-        let mut expected = posts.range(window_end..);
+        let mut expected = posts.range(window);
         expected
             .find(|((_, id), _)| !ids.contains(id))
             .map(|((_, id), from)| ((*id).to_owned(), *from))
@@ -296,8 +378,9 @@ fn not_shrunk(
         rules.session.expect(lost.is_none(), Some(op.index), || {
             let (id, earlier) = lost.clone().unwrap_or_default();
             format!(
-                "session {session} saw post {id} of {kind} timeline {owner} in request {earlier}, \
-                 and not any more in request {}",
+                "session {session} saw post {id} of {} in request {earlier}, and not any more in \
+                 request {}",
+                read.what(),
                 op.index
             )
         });
@@ -307,24 +390,29 @@ fn not_shrunk(
         rules.own.expect(lost.is_none(), Some(op.index), || {
             let (id, earlier) = lost.clone().unwrap_or_default();
             format!(
-                "session {session} posted {id} of {kind} timeline {owner} in request {earlier}, and \
-                 does not see it in request {}",
+                "session {session} posted {id} of {} in request {earlier}, and does not see it in \
+                 request {}",
+                read.what(),
                 op.index
             )
         });
     }
 }
 
-/// The timeline that an acknowledged post is in from its answer on. Where the answer does not mean
-/// that, none.
-fn own_post<'a>(facts: &Facts<'a>, op: &'a OpRecord) -> Option<(List<'a>, Key<'a>)> {
-    let posts = ["compose", "reply"].contains(&kind(facts.evidence, op));
-    if !posts || !facts.config.awaits_timelines() {
+/// The lists that an acknowledged post is in from its answer on, and its place in them.
+fn own_post<'a>(facts: &Facts<'a>, op: &'a OpRecord) -> Option<([Option<List<'a>>; 2], Key<'a>)> {
+    if !["compose", "reply"].contains(&kind(facts.evidence, op)) {
         return None;
     }
     let key = (
         number(&op.observed, "timestamp")?,
         text(&op.observed, "postId"),
     );
-    Some((("user", text(&op.input, "userId")), key))
+    let timeline = ("user", text(&op.input, "userId"));
+    let root = op.observed.get("root").and_then(Value::as_str);
+    let lists = [
+        facts.config.awaits_timelines().then_some(timeline),
+        root.map(|root| ("thread", root)),
+    ];
+    Some((lists, key))
 }

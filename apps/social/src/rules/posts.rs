@@ -181,9 +181,24 @@ fn mixed_up(facts: &Facts<'_>, post: &Post<'_>, request: &Request<'_>) -> Option
         (reply != post.parent.is_some()).then(|| "it answers nothing, or should".to_owned())
     })
     .or_else(|| {
+        let parent = post.parent.filter(|parent| facts.post(parent).is_none())?;
+        Some(format!("it answers {parent}, which is not stored"))
+    })
+    .or_else(|| {
         let says = (answered("parent"), answered("root"));
         let wrong = request.acknowledged() && says != (post.parent, post.root);
         wrong.then(|| format!("its answer says it answers {says:?}, not {:?}", post.parent))
+    })
+    .or_else(|| {
+        let says = list(&request.op.observed, "mentions").iter();
+        let says: Vec<&str> = says.filter_map(Value::as_str).collect();
+        let wrong = request.acknowledged() && says != post.mentions;
+        wrong.then(|| {
+            format!(
+                "its answer says it mentions {says:?}, not {:?}",
+                post.mentions
+            )
+        })
     })
     .or_else(|| {
         let stamp = request.op.observed.get("timestamp").and_then(Value::as_int);

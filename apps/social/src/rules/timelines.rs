@@ -4,17 +4,22 @@
 //! **S6 on stored lists.** A list is stored in the order of its appends, and readers sort it. A
 //! timestamp is taken before the append, by another function, so under concurrency a list holds
 //! inversions that are nobody's fault. What must hold all the same: an entry has the timestamp of its
-//! post, so that every reader sorts alike; a bounded home timeline is as long as its bound once it
-//! has had that many entries; and of two acknowledged posts of which one was sent after the other was
-//! answered, the later one has not the lower timestamp (but for [`CLOCK_SKEW_MS`]).
+//! post, so that every reader sorts alike; and of two acknowledged posts of which one was sent after
+//! the other was answered, the later one has not the lower timestamp (but for [`CLOCK_SKEW_MS`]).
 //!
-//! **S9 on stored lists.** A stored answer's parent and root are stored, and it is younger than its
-//! parent. In `txn` a home timeline that has both has the parent first: whoever answered it had seen it
-//! committed. Elsewhere a fan-out reaches readers one after another, and the answer of a quick
-//! reader may overtake the post on its way to a third one; its body is there all the same.
+//! **S9 on stored lists.** A stored answer is younger than its parent, and in the same thread. (That
+//! its parent is stored at all is S2's.) With `txn` a home timeline that has both has the parent
+//! first: whoever answered it had seen it committed. That rests on the isolation of transactions
+//! and is a rule of its own, S9-parents. Elsewhere, and in a runtime without isolation, a fan-out
+//! reaches readers one after another, and the answer of a quick reader may overtake the post on its
+//! way to a third one; its body is there all the same.
+//!
+//! **Bounded home timelines.** One that is full has dropped entries, those first that were appended
+//! first. So a post may be missing from it, unless it still has one that was surely appended before
+//! the post was even sent. One that is not full has everything. S5 knows how long each must be.
 
-use super::audience::Audiences;
-use super::facts::{Entry, Facts, Lists, Post};
+use super::audience::{Audiences, looked_up};
+use super::facts::{Facts, Lists, Post};
 use crate::Formulation;
 use std::collections::BTreeMap;
 use triptych_api::{Guarantee, RuleReport};
@@ -32,11 +37,15 @@ pub(super) fn check(
     for (kind, lists) in kinds(facts) {
         entries_agree(facts, kind, lists, order);
     }
-    lengths(facts, audiences, order);
     timestamps_follow_time(facts, order);
     conversations(facts, answers);
-    let mut reports = vec![listed_once(facts), sums(facts, audiences)];
+    let mut counts = sums(facts, audiences);
+    lengths(facts, audiences, &mut counts);
+    let mut reports = vec![listed_once(facts), counts];
     reports.extend(readers(facts, audiences));
+    if facts.config.formulation == Formulation::Txn {
+        reports.extend(Some(parents_first(facts)).filter(|rule| rule.examined > 0));
+    }
     reports
 }
 
@@ -100,8 +109,7 @@ fn listed_once(facts: &Facts<'_>) -> RuleReport {
     rule
 }
 
-/// S4 and S11: who has a post in the home timeline, and how often. A bounded one that is full may have
-/// dropped it.
+/// S4 and S11: who has a post in the home timeline, and how often.
 fn readers(facts: &Facts<'_>, audiences: &Audiences<'_>) -> [RuleReport; 2] {
     let mut rule = RuleReport::new("S4", Guarantee::Effects);
     let mut after = RuleReport::new("S11", Guarantee::Order);
@@ -114,19 +122,28 @@ fn readers(facts: &Facts<'_>, audiences: &Audiences<'_>) -> [RuleReport; 2] {
             *has[*at].entry(reader).or_default() += 1;
         }
     }
-    let full = |reader: &str| {
-        let length = facts.home_timelines.get(reader).map_or(0, Vec::len);
-        facts.config.keep.is_some_and(|keep| length >= keep)
-    };
+    let dropped = dropped(facts);
     for ((post, has), audience) in facts.posts.iter().zip(has).zip(&audiences.of) {
         let request = facts.index_of(post);
+        let sent = looked_up(facts, post).map_or(0, |(sent, _)| sent);
+        let may_lack = |reader: &str| dropped.get(reader).is_some_and(|last| sent <= *last);
         for reader in &audience.must {
             let count = has.get(reader).copied().unwrap_or_default();
-            let holds = count == 1 || (count == 0 && full(reader));
+            let holds = count == 1 || (count == 0 && may_lack(reader));
             rule.expect(holds, request, || {
                 format!(
                     "post {} of request {} by {} is {count} times in the home timeline of {reader}, \
                      who should see it",
+                    post.key, post.req_id, post.author
+                )
+            });
+        }
+        for (reader, follow) in &audience.joined {
+            let holds = has.contains_key(reader) || may_lack(reader);
+            after.expect(holds, request, || {
+                format!(
+                    "post {} of request {} by {} was sent after the follow of {reader} was \
+                     acknowledged (request {follow}), and is not in the home timeline of {reader}",
                     post.key, post.req_id, post.author
                 )
             });
@@ -144,24 +161,42 @@ fn readers(facts: &Facts<'_>, audiences: &Audiences<'_>) -> [RuleReport; 2] {
             if audience.must.contains(reader) || audience.left.contains_key(reader) {
                 continue;
             }
-            let may = audience.may.contains(reader);
+            let joined = audience.joined.contains_key(reader);
+            let may = joined || audience.may.contains(reader);
             rule.expect(may && count == 1, request, || {
+                let who = match (joined, may) {
+                    (true, _) => "who followed",
+                    (false, true) => "who may have followed",
+                    (false, false) => "who should not see it",
+                };
                 format!(
                     "post {} of request {} by {} is {count} times in the home timeline of {reader}, \
-                     {}",
-                    post.key,
-                    post.req_id,
-                    post.author,
-                    if may {
-                        "who may have followed"
-                    } else {
-                        "who should not see it"
-                    }
+                     {who}",
+                    post.key, post.req_id, post.author
                 )
             });
         }
     }
     [rule, after]
+}
+
+/// The home timelines that may have dropped something, each with the instant by which the first of
+/// the entries that are left was surely appended: what was sent after it came later, and is there.
+fn dropped<'a>(facts: &Facts<'a>) -> BTreeMap<&'a str, u64> {
+    let Some(keep) = facts.config.keep else {
+        return BTreeMap::new();
+    };
+    let full = facts.home_timelines.iter();
+    let full = full.filter(|(_, list)| list.len() >= keep);
+    let since = full.map(|(reader, list)| {
+        let appended = list.iter().map(|entry| match facts.post(entry.post_id) {
+            Some(post) if post.loaded() => 0,
+            Some(post) => looked_up(facts, post).map_or(u64::MAX, |(_, end)| end),
+            None => u64::MAX,
+        });
+        (*reader, appended.min().unwrap_or(u64::MAX))
+    });
+    since.collect()
 }
 
 /// S5: user timelines hold as many entries as there are posts, threads as many as there are answers,
@@ -175,8 +210,11 @@ fn sums(facts: &Facts<'_>, audiences: &Audiences<'_>) -> RuleReport {
         .filter(|post| post.root.is_some())
         .count();
     let must: usize = audiences.of.iter().map(|one| one.must.len()).sum();
-    let may: usize = audiences.of.iter().map(|one| one.may.len()).sum();
-    let expected = [(posts, posts), (must, must + may), (answers, answers)];
+    // Whom S11 speaks of, it alone speaks of: an entry too few or too many is not told twice.
+    let others = audiences.of.iter();
+    let others = others.map(|one| one.may.len() + one.joined.len() + one.left.len());
+    let most = must + others.sum::<usize>();
+    let expected = [(posts, posts), (must, most), (answers, answers)];
     for ((kind, lists), (least, most)) in kinds(facts).into_iter().zip(expected) {
         let mut entries = 0;
         for (owner, list) in lists {
@@ -190,7 +228,7 @@ fn sums(facts: &Facts<'_>, audiences: &Audiences<'_>) -> RuleReport {
             }
             entries += list.len();
         }
-        // Of bounded timelines S6 knows the lengths.
+        // Bounded ones are counted one by one.
         if kind == "home timeline" && facts.config.keep.is_some() {
             continue;
         }
@@ -219,7 +257,8 @@ fn entries_agree(facts: &Facts<'_>, kind: &str, lists: &Lists<'_>, rule: &mut Ru
     }
 }
 
-/// The part of S6 about bounded home timelines.
+/// The part of S5 about bounded home timelines: each is as long as its bound once it has had that many
+/// entries.
 fn lengths(facts: &Facts<'_>, audiences: &Audiences<'_>, rule: &mut RuleReport) {
     let Some(keep) = facts.config.keep else {
         return;
@@ -277,9 +316,6 @@ fn conversations(facts: &Facts<'_>, rule: &mut RuleReport) {
             continue;
         };
         let parent = facts.post(parent_id);
-        rule.expect(parent.is_some(), request, || {
-            format!("post {} answers {parent_id}, which is not stored", post.key)
-        });
         let Some(parent) = parent else { continue };
         rule.expect(parent.timestamp < post.timestamp, request, || {
             format!(
@@ -295,30 +331,30 @@ fn conversations(facts: &Facts<'_>, rule: &mut RuleReport) {
             )
         });
     }
-    if facts.config.formulation == Formulation::Txn {
-        for (reader, list) in &facts.home_timelines {
-            parents_first(facts, reader, list, rule);
-        }
-    }
 }
 
-fn parents_first(facts: &Facts<'_>, reader: &str, list: &[Entry<'_>], rule: &mut RuleReport) {
-    // Of an entry that is there twice (S4's finding) the first one counts.
-    let places = list.iter().enumerate().rev();
-    let places = places.map(|(at, entry)| (entry.post_id, at));
-    let places: BTreeMap<&str, usize> = places.collect();
-    for (at, entry) in list.iter().enumerate() {
-        let Some(post) = facts.post(entry.post_id) else {
-            continue;
-        };
-        let Some(parent) = post.parent.and_then(|parent| places.get(parent)) else {
-            continue;
-        };
-        rule.expect(*parent < at, facts.index_of(post), || {
-            format!(
-                "post {} came into the home timeline of {reader} before {:?}, which it answers",
-                post.key, post.parent
-            )
-        });
+/// S9-parents: a home timeline with a post and its answer has the post first.
+fn parents_first(facts: &Facts<'_>) -> RuleReport {
+    let mut rule = RuleReport::new("S9-parents", Guarantee::Isolation);
+    for (reader, list) in &facts.home_timelines {
+        // Of an entry that is there twice (S4's finding) the first one counts.
+        let places = list.iter().enumerate().rev();
+        let places = places.map(|(at, entry)| (entry.post_id, at));
+        let places: BTreeMap<&str, usize> = places.collect();
+        for (at, entry) in list.iter().enumerate() {
+            let Some(post) = facts.post(entry.post_id) else {
+                continue;
+            };
+            let Some(parent) = post.parent.and_then(|parent| places.get(parent)) else {
+                continue;
+            };
+            rule.expect(*parent < at, facts.index_of(post), || {
+                format!(
+                    "post {} came into the home timeline of {reader} before {:?}, which it answers",
+                    post.key, post.parent
+                )
+            });
+        }
     }
+    rule
 }
