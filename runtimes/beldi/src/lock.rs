@@ -136,11 +136,12 @@ impl Run {
                 }
                 Verdict::Wait { claim } => {
                     let claimed = waiter.is_some_and(|waiter| waiter.id == tx.id);
-                    if claim && !claimed && !self.has(Bug::NoQueue) {
-                        self.claim(&cid, here, tx).await?;
+                    let missing = claim && !claimed && !self.has(Bug::NoQueue);
+                    // Who waits without its word there, although it could be, is overtaken.
+                    if !missing || self.claim(&cid, here, tx).await? {
+                        self.lock_pause(waits).await;
+                        waits += 1;
                     }
-                    self.lock_pause(waits).await;
-                    waits += 1;
                 }
             }
             place = self.find_from(here, Some(&cid), &SEEN).await?;
@@ -240,25 +241,24 @@ impl Run {
             .await
     }
 
-    /// Puts the transaction's word beside the lock, if somebody younger holds that and nobody older
-    /// waits. If this comes to nothing, the next look tells why.
+    /// Puts the transaction's word beside the lock, whoever younger holds that by now, if anybody
+    /// does, unless somebody older waits. False if that is so, or the row is full, or an older one
+    /// holds the lock: then the next look tells.
     async fn claim(
         &self,
         cid: &str,
         (table, key, row): (&Name, &Name, &str),
         tx: &TxContext,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut all = self.open(cid);
-        all.push(younger(HOLDER, tx));
-        all.push(Condition::Any(vec![
-            Condition::Absent(Path::attr(WAITER)),
-            younger(WAITER, tx),
-        ]));
+        for word in [HOLDER, WAITER] {
+            let absent = Condition::Absent(Path::attr(word));
+            all.push(Condition::Any(vec![absent, younger(word, tx)]));
+        }
         let place = (table, row_key(key, row));
         let word = vec![set(WAITER, tx.to_word())];
         self.update_if("beldi.lock.claim", place, word, Condition::All(all))
             .await
-            .map(drop)
     }
 
     /// Gives the lock back if the transaction has it, and replaces the value if there is a new one.
