@@ -264,8 +264,16 @@ fn a_transaction_with_an_undecided_operation_does_not_end_whatever_its_body_make
     for (conflicts, keys, end) in [
         (0, &["a", UNKNOWN][..], Ok(())),
         (0, &[UNKNOWN, "a"], Err(Error::rejected("sold out"))),
-        (1, &[UNKNOWN, "a"], Err(Error::Aborted("conflict".to_owned()))),
-        (1, &["a", UNKNOWN], Err(Error::Aborted("conflict".to_owned()))),
+        (
+            1,
+            &[UNKNOWN, "a"],
+            Err(Error::Aborted("conflict".to_owned())),
+        ),
+        (
+            1,
+            &["a", UNKNOWN],
+            Err(Error::Aborted("conflict".to_owned())),
+        ),
         (1, &["a", UNKNOWN], Ok(())),
     ] {
         let memory = Memory::new(Isolation::Serializable, conflicts);
@@ -286,7 +294,11 @@ fn a_transaction_with_an_undecided_operation_does_not_end_whatever_its_body_make
 
 #[test]
 fn a_callee_with_an_undecided_operation_has_no_answer() {
-    for (conflicts, keys) in [(0, ["a", UNKNOWN]), (1, ["a", UNKNOWN]), (1, [UNKNOWN, "a"])] {
+    for (conflicts, keys) in [
+        (0, ["a", UNKNOWN]),
+        (1, ["a", UNKNOWN]),
+        (1, [UNKNOWN, "a"]),
+    ] {
         let memory = Memory::callee(conflicts);
         let mut ctx = memory.ctx(0);
         let ends = keys.map(|key| run(bump(&mut ctx, key)));
