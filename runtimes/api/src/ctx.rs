@@ -5,7 +5,7 @@ use crate::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use triptych_model::{Condition, Name, Value, from_value, to_value};
 
@@ -20,18 +20,44 @@ pub struct Ctx {
     prefix: String,
     next: u32,
     retries: Retries,
-    /// Set inside a transaction; true once an operation in it failed, so that no swallowed error
-    /// can commit it.
-    poisoned: Option<Rc<Cell<Option<Poison>>>>,
+    /// The worst that has come of any operation, here and in all branches, so that no swallowed
+    /// error can make a better end of it.
+    poison: Rc<RefCell<Option<Poison>>>,
     /// The transaction that operations here are part of.
     transaction: Option<Name>,
     observer: Option<Rc<dyn Observer>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Why an execution or a transaction cannot end well, better ones first.
 enum Poison {
-    Aborted,
+    /// A part of the transaction was rejected.
     Rejected,
+    /// An operation of the transaction met a conflict.
+    Aborted,
+    /// Nobody knows what has become of an operation, or what will: it may still take effect, by a
+    /// message on its way or by a callee that is executed again. So nothing can be said about the
+    /// whole, neither that it is done nor that it is undone: there is no end but this error.
+    Undecided(Error),
+}
+
+impl Poison {
+    /// What an error means here; nothing if it is an answer and `isolated` is false, because outside
+    /// of a transaction an answer is the caller's to handle.
+    fn of(error: &Error, isolated: bool) -> Option<Self> {
+        match error {
+            Error::Rejected(_) => isolated.then_some(Poison::Rejected),
+            Error::Aborted(_) => isolated.then_some(Poison::Aborted),
+            Error::Interrupted(_) | Error::Bug(_) => Some(Poison::Undecided(error.clone())),
+        }
+    }
+
+    fn severity(&self) -> u8 {
+        match self {
+            Poison::Rejected => 0,
+            Poison::Aborted => 1,
+            Poison::Undecided(_) => 2,
+        }
+    }
 }
 
 impl Ctx {
@@ -43,7 +69,7 @@ impl Ctx {
             prefix: String::new(),
             next: 0,
             retries,
-            poisoned: transaction.is_some().then(Rc::default),
+            poison: Rc::default(),
             transaction,
             observer: None,
         }
@@ -70,9 +96,10 @@ impl Ctx {
         self.seen(step, self.transaction.as_ref(), what);
     }
 
-    /// What the execution's result must be, given what the handler made of it: an instance that was
-    /// called in a transaction and swallowed the error that killed it has none but that error.
-    /// Runtimes that let callees join a transaction call this.
+    /// What the execution's result must be, given what the handler made of it. If an operation was
+    /// interrupted, whatever the handler did about that, there is no answer: the operation may still
+    /// take effect, so the instance is not done. And an instance that was called in a transaction and
+    /// swallowed the error that killed it has no result but that error. Every runtime calls this.
     ///
     /// # Errors
     /// The handler's own, or the one it swallowed.
@@ -86,14 +113,15 @@ impl Ctx {
         step
     }
 
+    /// Remembers an error if it is the worst so far; of equals, the first.
     fn note<T>(&self, result: Result<T>) -> Result<T> {
-        if let (Err(error), Some(poisoned)) = (&result, &self.poisoned) {
-            match error {
-                Error::Aborted(_) => poisoned.set(Some(Poison::Aborted)),
-                Error::Rejected(_) if poisoned.get().is_none() => {
-                    poisoned.set(Some(Poison::Rejected));
-                }
-                _ => {}
+        if let Err(error) = &result
+            && let Some(new) = Poison::of(error, self.transaction.is_some())
+        {
+            let mut known = self.poison.borrow_mut();
+            let known_severity = known.as_ref().map(Poison::severity);
+            if known_severity < Some(new.severity()) {
+                *known = Some(new);
             }
         }
         result
@@ -273,7 +301,7 @@ impl Ctx {
             prefix: format!("{step}.{branch}."),
             next: 0,
             retries: self.retries,
-            poisoned: self.poisoned.clone(),
+            poison: Rc::clone(&self.poison),
             transaction: self.transaction.clone(),
             observer: self.observer.clone(),
         }
@@ -325,7 +353,7 @@ impl Ctx {
     /// [`Error::Rejected`] if the body rejected (everything is undone), [`Error::Aborted`] if it
     /// met conflicts more often than the profile retries, or see [`Instance`].
     pub async fn transaction<T>(&mut self, body: impl AsyncFn(&mut Ctx) -> Result<T>) -> Result<T> {
-        if self.poisoned.is_some() {
+        if self.transaction.is_some() {
             return body(self).await;
         }
         let step = self.step();
@@ -333,9 +361,11 @@ impl Ctx {
             let outcome = self.attempt(&step, attempt, &body).await;
             match outcome {
                 Err(Error::Aborted(_)) if attempt < self.retries.0 => {
-                    self.instance.back_off(step.clone(), attempt).await?;
+                    let pause = self.instance.back_off(step.clone(), attempt).await;
+                    self.note(pause)?;
                 }
-                outcome => return outcome,
+                // One that has not ended is an operation that was interrupted.
+                outcome => return self.note(outcome),
             }
         }
         unreachable!("the loop ends with its last attempt")
@@ -347,14 +377,13 @@ impl Ctx {
         attempt: u32,
         body: &impl AsyncFn(&mut Ctx) -> Result<T>,
     ) -> Result<T> {
-        let poisoned = Rc::new(Cell::new(None));
         let id = self.instance.transaction(step, attempt);
         let mut tx = Ctx {
             instance: Rc::clone(&self.instance),
             prefix: format!("{}.", step.body(attempt)),
             next: 0,
             retries: self.retries,
-            poisoned: Some(Rc::clone(&poisoned)),
+            poison: Rc::default(),
             transaction: Some(id.clone()),
             observer: self.observer.clone(),
         };
@@ -388,17 +417,19 @@ impl Ctx {
         }
     }
 
-    /// A body that swallowed the error of a dead transaction does not commit it.
+    /// What an end must be, given what the body or handler made of it. One that swallowed the error
+    /// of a dead transaction does not commit it; and while an operation is undecided, not even an
+    /// abort may begin, which would give up what that operation can still take.
     fn note_end<T>(&self, outcome: Result<T>) -> Result<T> {
-        let poison = self.poisoned.as_ref().and_then(|poisoned| poisoned.get());
-        match (outcome, poison) {
-            (Ok(_), Some(Poison::Aborted)) => Err(Error::Aborted(
+        match (&*self.poison.borrow(), outcome) {
+            (Some(Poison::Undecided(error)), _) => Err(error.clone()),
+            (Some(Poison::Aborted), Ok(_)) => Err(Error::Aborted(
                 "an operation of the transaction was aborted".to_owned(),
             )),
-            (Ok(_), Some(Poison::Rejected)) => Err(Error::Rejected(
+            (Some(Poison::Rejected), Ok(_)) => Err(Error::Rejected(
                 "a part of the transaction was rejected".to_owned(),
             )),
-            (outcome, _) => outcome,
+            (_, outcome) => outcome,
         }
     }
 }

@@ -9,6 +9,13 @@ use triptych_api::{
     Retries, Step, TxEnd, Updated, Value, apply, join,
 };
 
+/// Of an update of this key nobody learns what became.
+const UNKNOWN: &str = "unknown";
+
+fn lost() -> Error {
+    Error::Interrupted("no reply".to_owned())
+}
+
 /// A runtime with snapshots: a serializable one undoes, one without isolation does not.
 struct Memory {
     id: Name,
@@ -18,6 +25,8 @@ struct Memory {
     steps: RefCell<Vec<String>>,
     /// Attempts that still meet a conflict at their first write.
     conflicts: Cell<u32>,
+    /// The transaction that the instance was called in.
+    joined: Option<Name>,
 }
 
 impl Memory {
@@ -29,7 +38,20 @@ impl Memory {
             saved: RefCell::default(),
             steps: RefCell::default(),
             conflicts: Cell::new(conflicts),
+            joined: None,
         })
+    }
+
+    fn callee(conflicts: u32) -> Rc<Self> {
+        let memory = Memory::new(Isolation::Serializable, conflicts);
+        let mut memory = Rc::into_inner(memory).expect("nobody else has it yet");
+        memory.joined = Some(Name::from("t"));
+        memory.saved = RefCell::new(Some(BTreeMap::new()));
+        Rc::new(memory)
+    }
+
+    fn ended(&self) -> bool {
+        self.steps.borrow().iter().any(|step| step.ends_with("end"))
     }
 
     fn ctx(self: &Rc<Self>, retries: u32) -> Ctx {
@@ -87,6 +109,9 @@ impl Instance for Memory {
         changes: Vec<Change>,
     ) -> LocalBoxFuture<'_, Result<Updated>> {
         self.note(&step);
+        if &*key == UNKNOWN {
+            return Box::pin(async { Err(lost()) });
+        }
         if self.conflicts.get() > 0 && self.saved.borrow().is_some() {
             self.conflicts.set(self.conflicts.get() - 1);
             return Box::pin(async { Err(Error::Aborted("conflict".to_owned())) });
@@ -120,6 +145,9 @@ impl Instance for Memory {
     fn fresh(&self, step: Step, _: Fresh) -> LocalBoxFuture<'_, Result<Value>> {
         self.note(&step);
         Box::pin(async { Ok(Value::Int(4)) })
+    }
+    fn joined(&self) -> Option<Name> {
+        self.joined.clone()
     }
     fn begin(&self, tx: Step, attempt: u32) -> LocalBoxFuture<'_, Result<()>> {
         self.note(&tx.sub(&format!("{attempt}.begin")));
@@ -228,6 +256,76 @@ fn a_swallowed_error_does_not_commit_a_dead_transaction() {
     }));
     assert!(matches!(done, Err(Error::Aborted(_))), "{done:?}");
     assert_eq!(memory.sum("b"), None);
+}
+
+#[test]
+fn a_transaction_with_an_undecided_operation_does_not_end_whatever_its_body_makes_of_that() {
+    // What the body knows when it ends, in the order of its operations.
+    for (conflicts, keys, end) in [
+        (0, &["a", UNKNOWN][..], Ok(())),
+        (0, &[UNKNOWN, "a"], Err(Error::rejected("sold out"))),
+        (
+            1,
+            &[UNKNOWN, "a"],
+            Err(Error::Aborted("conflict".to_owned())),
+        ),
+        (
+            1,
+            &["a", UNKNOWN],
+            Err(Error::Aborted("conflict".to_owned())),
+        ),
+        (1, &["a", UNKNOWN], Ok(())),
+    ] {
+        let memory = Memory::new(Isolation::Serializable, conflicts);
+        let mut ctx = memory.ctx(3);
+        let done = run(ctx.transaction(async |tx| {
+            for (key, mut branch) in keys.iter().zip(tx.fork_many(keys.len())) {
+                drop(bump(&mut branch, key).await);
+            }
+            end.clone()
+        }));
+        assert_eq!(done, Err(lost()), "{conflicts} {keys:?} {end:?}");
+        assert!(!memory.ended(), "{conflicts} {keys:?} {end:?}");
+        // And the handler can make no answer of it.
+        assert_eq!(ctx.conclude(Ok(1)), Err(lost()));
+        assert_eq!(ctx.conclude::<()>(end), Err(lost()));
+    }
+}
+
+#[test]
+fn a_callee_with_an_undecided_operation_has_no_answer() {
+    for (conflicts, keys) in [
+        (0, ["a", UNKNOWN]),
+        (1, ["a", UNKNOWN]),
+        (1, [UNKNOWN, "a"]),
+    ] {
+        let memory = Memory::callee(conflicts);
+        let mut ctx = memory.ctx(0);
+        let ends = keys.map(|key| run(bump(&mut ctx, key)));
+        assert!(ends.contains(&Err(lost())), "{ends:?}");
+        assert_eq!(ctx.conclude(Ok(1)), Err(lost()));
+        let aborted = Err::<(), _>(Error::Aborted("conflict".to_owned()));
+        assert_eq!(ctx.conclude(aborted), Err(lost()));
+    }
+    // While a conflict alone is an answer.
+    let memory = Memory::callee(1);
+    let mut ctx = memory.ctx(0);
+    assert!(run(bump(&mut ctx, "a")).is_err());
+    assert!(matches!(ctx.conclude(Ok(1)), Err(Error::Aborted(_))));
+}
+
+#[test]
+fn outside_of_a_transaction_only_what_is_undecided_cannot_be_swallowed() {
+    let memory = Memory::new(Isolation::Serializable, 1);
+    let mut ctx = memory.ctx(0);
+    let refused: Result<()> = run(ctx.transaction(async |_| Err(Error::rejected("no"))));
+    assert_eq!(refused, Err(Error::rejected("no")));
+    let aborted = run(ctx.transaction(async |tx| bump(tx, "a").await));
+    assert!(matches!(aborted, Err(Error::Aborted(_))));
+    assert_eq!(ctx.conclude(Ok(1)), Ok(1));
+    let [mut branch] = ctx.fork();
+    assert_eq!(run(bump(&mut branch, UNKNOWN)), Err(lost()));
+    assert_eq!(ctx.conclude(Ok(1)), Err(lost()));
 }
 
 #[test]

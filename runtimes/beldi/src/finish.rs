@@ -5,6 +5,16 @@
 //! drops) its own shadow, key by key, and at the same time tells every function it called, which does
 //! the same and passes it on. Nothing changes the shadow any more, and a key is released once, so a
 //! crash anywhere is repaired by executing again; a second message finds nothing to do.
+//!
+//! **A limit.** Calls that were kept for the commit are handed over by the instance that ends the
+//! transaction at their function, and its invoke log says which ones are. If a function is told on
+//! two ways, there are two such instances. Both hand over the same ids, so the callee records one
+//! intent, as long as it keeps that: were one of the two to stop half-way, and the other one to come
+//! to a callee's turn when that is done for longer than `T`, the callee would be executed a second
+//! time. So a wave, crashes included, must be over within `T` of its first call handed over, which it
+//! is where the intent collector restarts what it finds several times within `T`. (To log it under
+//! a name of the transaction would not do without more: entries of the log table are collected with
+//! their instance, and a note in the shadow is not one with the registration.)
 
 use crate::Bug;
 use crate::daal::Effect;
@@ -144,7 +154,11 @@ impl Run {
             self.invoke("beldi.tell", callee, body)
         });
         for told in join_all(calls).await {
-            decode_reply(&told?)?;
+            // No reply at all is that of a call that was done long ago, and is collected perhaps.
+            match told? {
+                Value::Null => {}
+                reply => drop(decode_reply(&reply)?),
+            }
         }
         Ok(())
     }

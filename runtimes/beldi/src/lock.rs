@@ -84,6 +84,12 @@ fn younger(word: &str, tx: &TxContext) -> Condition {
     Condition::Any(vec![born(Comparison::Greater), same])
 }
 
+/// The word is this transaction's.
+fn is_of(tx: &Name, word: Option<&Value>) -> bool {
+    let word = word.and_then(TxContext::from_word);
+    word.is_some_and(|word| word.id == *tx)
+}
+
 fn set(name: &str, value: Value) -> Action {
     Action::Set(Path::attr(name), Operand::Value(value))
 }
@@ -101,7 +107,7 @@ impl Run {
         let at = (table, key);
         let mut place = match self.find(at, Some(&cid), &SEEN).await? {
             Some(place) => place,
-            None if self.create_locked(&cid, at, tx).await? => return Ok(Locked::Now(None)),
+            None if self.create_decided(&cid, at, Some(tx)).await? => return Ok(Locked::Now(None)),
             None => {
                 let head = (table, key, HEAD);
                 self.find_from(head, Some(&cid), &SEEN).await?
@@ -136,30 +142,30 @@ impl Run {
                 }
                 Verdict::Wait { claim } => {
                     let claimed = waiter.is_some_and(|waiter| waiter.id == tx.id);
-                    if claim && !claimed && !self.has(Bug::NoQueue) {
-                        self.claim(&cid, here, tx).await?;
+                    let missing = claim && !claimed && !self.has(Bug::NoQueue);
+                    // Who waits without its word there, although it could be, is overtaken.
+                    if !missing || self.claim(&cid, here, tx).await? {
+                        self.lock_pause(waits).await;
+                        waits += 1;
                     }
-                    self.lock_pause(waits).await;
-                    waits += 1;
                 }
             }
             place = self.find_from(here, Some(&cid), &SEEN).await?;
         }
     }
 
-    /// Begins the list of a key that is locked before it has a value.
-    async fn create_locked(
+    /// Begins the list of a key that has no value with the decision who holds it: this transaction, or
+    /// at any rate not that of the log key.
+    async fn create_decided(
         &self,
         cid: &str,
         (table, key): (&Name, &Name),
-        tx: &TxContext,
+        holder: Option<&TxContext>,
     ) -> Result<bool> {
-        let logs = Value::from(Map::from([(Name::from(cid), Value::Bool(true))]));
-        let create = vec![
-            set(LOGS, logs),
-            set(LOG_SIZE, Value::Int(1)),
-            set(HOLDER, tx.to_word()),
-        ];
+        let decision = Value::Bool(holder.is_some());
+        let logs = Value::from(Map::from([(Name::from(cid), decision)]));
+        let mut create = vec![set(LOGS, logs), set(LOG_SIZE, Value::Int(1))];
+        create.extend(holder.map(|tx| set(HOLDER, tx.to_word())));
         let place = (table, row_key(key, HEAD));
         let absent = Condition::Absent(Path::attr(KEY));
         self.update_if("beldi.lock.create", place, create, absent)
@@ -240,43 +246,62 @@ impl Run {
             .await
     }
 
-    /// Puts the transaction's word beside the lock, if somebody younger holds that and nobody older
-    /// waits. If this comes to nothing, the next look tells why.
+    /// Puts the transaction's word beside the lock, whoever younger holds that by now, if anybody
+    /// does, unless somebody older waits. False if that is so, or the row is full, or an older one
+    /// holds the lock: then the next look tells.
     async fn claim(
         &self,
         cid: &str,
         (table, key, row): (&Name, &Name, &str),
         tx: &TxContext,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut all = self.open(cid);
-        all.push(younger(HOLDER, tx));
-        all.push(Condition::Any(vec![
-            Condition::Absent(Path::attr(WAITER)),
-            younger(WAITER, tx),
-        ]));
+        for word in [HOLDER, WAITER] {
+            let absent = Condition::Absent(Path::attr(word));
+            all.push(Condition::Any(vec![absent, younger(word, tx)]));
+        }
         let place = (table, row_key(key, row));
         let word = vec![set(WAITER, tx.to_word())];
         self.update_if("beldi.lock.claim", place, word, Condition::All(all))
             .await
-            .map(drop)
     }
 
     /// Gives the lock back if the transaction has it, and replaces the value if there is a new one.
-    /// Both change in one row update, so nobody sees one without the other.
+    /// Both change in one row update, so nobody sees one without the other. If it does not have the
+    /// lock, it never will.
     pub(crate) async fn release_lock(
+        &self,
+        tx: &Name,
+        at: (&Name, &Name),
+        value: Option<&Value>,
+    ) -> Result<()> {
+        let mut taken = false;
+        while !self.release_held(tx, at, value).await? {
+            // It was there with the decision, so it has been given back since.
+            if taken || self.has(Bug::DeathNotLogged) {
+                return Ok(());
+            }
+            taken = self.is_decided(tx, at, value).await?;
+            if !taken {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The first part of [`Run::release_lock`]: false if the transaction does not hold the lock.
+    async fn release_held(
         &self,
         tx: &Name,
         (table, key): (&Name, &Name),
         value: Option<&Value>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         const SEEN: [&str; 2] = [LOG_SIZE, HOLDER];
         let mut place = self.find((table, key), None, &SEEN).await?;
         let blindly = self.has(Bug::CommitAppliesBlindly);
         while let Some(Place::Open(row, seen)) = place {
-            let holder = seen.get(HOLDER).and_then(TxContext::from_word);
-            let mine = holder.is_some_and(|holder| holder.id == *tx);
-            if !mine && !blindly {
-                return Ok(());
+            if !is_of(tx, seen.get(HOLDER)) && !blindly {
+                return Ok(false);
             }
             let capacity = Value::Int(self.shared.config.row_capacity);
             let mut all = vec![Condition::Compare(
@@ -294,12 +319,71 @@ impl Run {
                 .update_if("beldi.lock.release", here, update, Condition::All(all))
                 .await?
             {
-                return Ok(());
+                return Ok(true);
             }
             let from = (table, key, &*row);
             place = Some(self.find_from(from, None, &SEEN).await?);
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Whether it was decided that the transaction gets the key. If nothing is decided although it
+    /// ends, decides that it does not, and takes its word back.
+    ///
+    /// There is a decision on every key that is noted, because no end begins before
+    /// ([`crate::tx`]). This is for the case that it is not so: a late request for the lock, or a
+    /// late claim, would stay for ever.
+    async fn is_decided(
+        &self,
+        tx: &Name,
+        at: (&Name, &Name),
+        value: Option<&Value>,
+    ) -> Result<bool> {
+        const SEEN: [&str; 2] = [LOG_SIZE, WAITER];
+        let cid = lock_key(tx);
+        let (table, key) = at;
+        let undecided = || match value {
+            // The other writes of the transaction are visible perhaps. Nobody should know it as done.
+            Some(_) => Err(Error::Bug(format!(
+                "transaction {tx} commits a write of {table}[{key}], which it never locked"
+            ))),
+            None => Ok(()),
+        };
+        let mut place = match self.find(at, Some(&cid), &SEEN).await? {
+            Some(place) => place,
+            None => {
+                undecided()?;
+                if self.create_decided(&cid, at, None).await? {
+                    return Ok(false);
+                }
+                let head = (table, key, HEAD);
+                self.find_from(head, Some(&cid), &SEEN).await?
+            }
+        };
+        loop {
+            let (row, seen) = match place {
+                Place::Done(outcome) => return Ok(outcome == Value::Bool(true)),
+                Place::Open(row, seen) => (row, seen),
+            };
+            undecided()?;
+            let mut all = self.open(&cid);
+            let mut update = Self::log_clauses(&cid, Operand::Value(Value::Bool(false)));
+            if is_of(tx, seen.get(WAITER)) {
+                all.push(whose(WAITER, Comparison::Equal, tx));
+                update.push(Action::Remove(Path::attr(WAITER)));
+            } else {
+                all.push(whose(WAITER, Comparison::NotEqual, tx));
+            }
+            let here = (table, row_key(key, &row));
+            if self
+                .update_if("beldi.lock.never", here, update, Condition::All(all))
+                .await?
+            {
+                return Ok(false);
+            }
+            let from = (table, key, &*row);
+            place = self.find_from(from, Some(&cid), &SEEN).await?;
+        }
     }
 }
 

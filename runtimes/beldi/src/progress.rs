@@ -1,15 +1,18 @@
 //! How long the oldest transaction can take.
 //!
 //! Under wait-die with a place in the queue ([`crate::lock`]), the oldest live transaction makes
-//! progress whatever the others do. Let `n` transactions be live at most and contend for `m` keys, `k`
-//! be the keys that one locks, and `alone` the longest time that one takes if it never waits for a
-//! lock, crashes included:
+//! progress whatever the others do. A transaction is as old as its instance, so an instance is live
+//! from the moment it is recorded until it is done, even before it begins its transaction: one that
+//! crashed early may come with an older birth than those that have long begun. Let `n` be live at
+//! most and contend for `m` keys, `k` be the keys that one locks, and `alone` the longest time that
+//! one takes if it never waits for a lock, crashes included:
 //!
 //! * A crashed execution is started again once its intent is older than `restart_after`, by the next
 //!   pass of the collector. So `alone` is one execution's time for each execution, and between two of
 //!   them that time, `restart_after + collector_period`.
-//! * Nobody is older, so it never dies, and it waits for one holder per key: from its claim on, the
-//!   next one to take the lock is itself.
+//! * Nobody is older, so it never dies, and it waits for one holder per key. Its claim applies whoever
+//!   holds the lock by then, or nobody, and from then on the next one to take the lock is itself. A
+//!   claim misses only if the row is full; then it is made in the next row, at once, without a pause.
 //! * That holder is younger. It has a key already, so it waits for `k - 1` at most, each time for one
 //!   holder that is younger still, or dies and releases. Those who wait for each other are all live and
 //!   have a key each, so this goes `d = min(n - 1, m)` deep: `hold(1) = alone`,
@@ -29,7 +32,8 @@ use triptych_world::Nanos;
 /// What transactions there are to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contention {
-    /// How many transactions are live at the same time, at most.
+    /// How many transactions are live at the same time, at most: instances that are recorded and not
+    /// done, whether they have begun theirs or still may.
     pub live: u32,
     /// How many keys there are that more than one of them wants, at most.
     pub contended: u32,

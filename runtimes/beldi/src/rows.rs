@@ -19,8 +19,9 @@ use triptych_store::{Key, PageKey, Request, Response};
 pub(crate) enum Skeleton {
     /// The log key is there, with this outcome.
     Done(Value),
-    /// It is not; this is the tail, with what was asked for of it.
-    Tail(Name, Item),
+    /// It is not; this is the tail, with what was asked for of it, unless it was linked while the
+    /// pages were read and is in none of them.
+    Tail(Name, Option<Item>),
     /// The key has no rows.
     Empty,
 }
@@ -53,9 +54,10 @@ impl Run {
     /// Fetches row ids and links (and the log key and `also`, if asked) of a key, and walks from the
     /// head.
     ///
-    /// That the pages are no snapshot does no harm: a row seen with a successor was full and can
-    /// never take the log key later; a row seen without one is checked again by the conditional
-    /// update that follows; rows that were missed lie beyond the tail that was found.
+    /// The pages are no snapshot. A row seen with a successor was full and can never take the log key
+    /// later; a row seen without one was the tail when it was read, and is checked again by the
+    /// conditional update that follows; rows that were missed lie beyond. But the first of those may
+    /// be the successor of the last one seen: then nothing is known of it, not even that it is empty.
     pub(crate) async fn skeleton(
         &self,
         table: &Name,
@@ -109,7 +111,7 @@ impl Run {
         while let Some(successor) = rows.get(&tail).and_then(|row| text(row, NEXT)) {
             tail = successor;
         }
-        let item = rows.remove(&tail).unwrap_or_default();
+        let item = rows.remove(&tail);
         Ok(Skeleton::Tail(tail, item))
     }
 
@@ -123,7 +125,11 @@ impl Run {
     ) -> Result<Option<Place>> {
         match self.skeleton(table, key, cid, also).await? {
             Skeleton::Done(outcome) => Ok(Some(Place::Done(outcome))),
-            Skeleton::Tail(row, item) => {
+            Skeleton::Tail(row, None) => {
+                let place = self.find_from((table, key, &row), cid, also).await?;
+                Ok(Some(place))
+            }
+            Skeleton::Tail(row, Some(item)) => {
                 let place = self.settle((table, key), cid, also, row, item).await?;
                 Ok(Some(place))
             }
@@ -155,7 +161,9 @@ impl Run {
         seen.extend(cid.map(logged));
         let place = (table, row_key(key, row));
         let item = self.get("beldi.write.look", place, Some(seen)).await?;
-        Ok(item.unwrap_or_default())
+        // A row that was in the list cannot go while an execution is alive that has seen it. To take
+        // it for an empty one would be to take a key for free that is locked.
+        item.ok_or_else(|| Error::Interrupted(format!("row {row} of {table}[{key}] is gone")))
     }
 
     /// Follows the list from a row to its tail, and appends to that if it is full.

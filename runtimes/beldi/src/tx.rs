@@ -9,7 +9,10 @@
 //! **No lock is left behind.** A key is noted in the shadow before it is locked, and the end of the
 //! transaction releases what is noted. A late execution of a participant cannot lock anything after
 //! that: the participant had answered before the end began, so there was a decision on every key
-//! that it asks for, and a late execution or a late effect finds that decision.
+//! that it asks for, and a late execution or a late effect finds that decision. That is why nobody
+//! answers, and no end begins, while any operation is undecided: of several errors one that is not
+//! an answer comes first ([`triptych_api::Ctx::conclude`]). If a noted key should have no decision
+//! at the end all the same, the end makes one.
 //!
 //! **The oldest gets through.** It never dies, and waits for one holder per key; [`crate::progress`]
 //! says how long that can take.
@@ -196,12 +199,17 @@ impl Run {
         // All at once: where waiting goes from old to young only, no order is needed.
         let locks = new.iter().map(|key| self.lock_noted(tx, table, key));
         let mut taken = BTreeSet::new();
+        let mut dead = None;
         for (key, fresh) in new.iter().zip(join_all(locks).await) {
-            if fresh? {
-                taken.insert((*key).clone());
+            match fresh {
+                Ok(true) => drop(taken.insert((*key).clone())),
+                Ok(false) => {}
+                Err(error @ Error::Aborted(_)) => dead = dead.or(Some(error)),
+                // The transaction may still get this key, so it must not die of another one.
+                Err(error) => return Err(error),
             }
         }
-        Ok(taken)
+        dead.map_or(Ok(taken), Err)
     }
 
     /// The committed value of a key that is locked.

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use triptych_api::{App, Call, Change, Ctx, Error, Handler, Op, Result, join};
 use triptych_beldi::{Bug, Config};
 use triptych_model::{Outcome, State, Value};
+use triptych_world::SECOND;
 use triptych_world::fault::{CrashKind, Injection};
 
 /// Takes from the left account. Its transaction is part of its caller's.
@@ -252,4 +253,21 @@ fn what_a_refused_transaction_sends_is_never_made() {
         noted(Some(Bug::SendBeforeCommit)),
         "the defect goes unnoticed"
     );
+}
+
+/// The coordinator crashes in the middle of the end, and is executed again when those whom it had
+/// told have been over for longer than `T`, so that they give no answer any more.
+#[test]
+fn who_was_told_of_the_end_long_ago_counts_as_told() {
+    // Nothing is collected yet, but could be.
+    let config = configs()[2].1.with_gc(Some(20_000 * SECOND), 20 * SECOND);
+    for op in ["Transfer", "Refuse"] {
+        let reference = run(op, config, Vec::new());
+        for nth in reference.effects - 20..reference.effects {
+            let what = format!("{op}, crashed at {nth}");
+            let end = run(op, config, vec![crash(nth, CrashKind::After)]);
+            sound(&what, &end.state);
+            assert_eq!(end.state.tables, reference.state.tables, "{what}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use triptych_api::{App, Function, Handler, Retries};
 use triptych_beldi::{Beldi, Config};
 use triptych_faas::{Platform, PoolConfig, SimPool};
 use triptych_model::{Name, Value};
-use triptych_store::{SimStore, StoreConfig};
+use triptych_store::{SimStore, Store, StoreConfig};
 use triptych_world::World;
 use triptych_world::latency::Profile;
 
@@ -35,14 +35,25 @@ pub(crate) fn place(world: &World, app: App, config: Config) -> (SimPool, Rc<Bel
 }
 
 /// The same, and its store.
+#[allow(dead_code)]
 pub(crate) fn place_on(world: &World, app: App, config: Config) -> (SimStore, SimPool, Rc<Beldi>) {
+    place_behind(world, app, config, |store| store)
+}
+
+/// The same with something between Beldi and the store.
+pub(crate) fn place_behind(
+    world: &World,
+    app: App,
+    config: Config,
+    between: impl FnOnce(Rc<dyn Store>) -> Rc<dyn Store>,
+) -> (SimStore, SimPool, Rc<Beldi>) {
     let profile = Profile::shipped("ec2-2021").unwrap();
     let store = SimStore::new(world, &profile, StoreConfig::default()).unwrap();
     let pool = SimPool::new(world, &profile, PoolConfig::for_profile(&profile)).unwrap();
     let platform: Rc<dyn Platform> = Rc::new(pool.clone());
     let beldi = Rc::new(Beldi::new(
         world.clone(),
-        Rc::new(store.clone()),
+        between(Rc::new(store.clone())),
         platform,
         Rc::new(app),
         Retries(20),
