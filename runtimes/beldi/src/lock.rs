@@ -281,7 +281,7 @@ impl Run {
             if taken || self.has(Bug::DeathNotLogged) {
                 return Ok(());
             }
-            taken = self.is_decided(tx, at, value).await?;
+            taken = self.decide_at_end(tx, at, value).await?;
             if !taken {
                 return Ok(());
             }
@@ -333,7 +333,7 @@ impl Run {
     /// There is a decision on every key that is noted, because no end begins before
     /// ([`crate::tx`]). This is for the case that it is not so: a late request for the lock, or a
     /// late claim, would stay for ever.
-    async fn is_decided(
+    async fn decide_at_end(
         &self,
         tx: &Name,
         at: (&Name, &Name),

@@ -135,7 +135,7 @@ fn appended_between_pages(nth: Option<u32>) -> (Outcome, State, u32) {
             _ => Fate::Served,
         };
         let config = Config::paper(60 * SECOND, 60 * SECOND);
-        let between = |store| Between::new(store, Box::new(hook));
+        let between = |store| Rc::new(Between::new(store, Box::new(hook))) as Rc<dyn Store>;
         let (store, pool, beldi) = place_behind(&world, counter(), config, between);
         beldi.prepare().await.unwrap();
         pool.place(&*beldi);

@@ -119,7 +119,7 @@ fn run(scene: Scene) -> End {
     } = scene;
     World::simulate(1, options, move |world| async move {
         let config = Config::paper(60 * SECOND, 60 * SECOND);
-        let between = |store| Between::new(store, hook);
+        let between = |store| Rc::new(Between::new(store, hook)) as Rc<dyn Store>;
         let (store, pool, beldi) = place_behind(&world, app(), config, between);
         beldi.prepare().await.unwrap();
         pool.place(&*beldi);

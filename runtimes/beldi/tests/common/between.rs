@@ -8,6 +8,7 @@ use triptych_store::{Key, Request, Response, Return, Store, StoreError, TableSch
 use triptych_world::{Scope, World};
 
 /// What happens to a request.
+#[allow(dead_code)] // Not every test does all of it.
 pub(crate) enum Fate {
     /// Nothing special.
     Served,
@@ -28,11 +29,11 @@ pub(crate) struct Between {
 }
 
 impl Between {
-    pub(crate) fn new(inner: Rc<dyn Store>, hook: Hook) -> Rc<dyn Store> {
-        Rc::new(Between {
+    pub(crate) fn new(inner: Rc<dyn Store>, hook: Hook) -> Self {
+        Between {
             inner,
             hook: RefCell::new(hook),
-        })
+        }
     }
 }
 
@@ -75,7 +76,6 @@ impl Store for Between {
 }
 
 /// A row of a list, as Beldi keeps it, with these attributes besides.
-#[allow(dead_code)]
 pub(crate) fn row(table: &str, key: &str, row: &str, more: &[(&str, Value)]) -> Request {
     let mut item: Item = [
         ("K", Value::str(key)),
@@ -97,7 +97,6 @@ pub(crate) fn row(table: &str, key: &str, row: &str, more: &[(&str, Value)]) -> 
 }
 
 /// Sets attributes of a row, and removes those without a value.
-#[allow(dead_code)]
 pub(crate) fn change(table: &str, key: &str, row: &str, to: &[(&str, Option<Value>)]) -> Request {
     let action = |(name, value): &(&str, Option<Value>)| match value {
         Some(value) => Action::Set(Path::attr(*name), Operand::Value(value.clone())),
@@ -113,7 +112,6 @@ pub(crate) fn change(table: &str, key: &str, row: &str, to: &[(&str, Option<Valu
 }
 
 /// A transaction's word, as it stands beside a lock.
-#[allow(dead_code)]
 pub(crate) fn word(id: &str, born: i64) -> Value {
     Value::map([("txn", Value::str(id)), ("born", Value::Int(born))])
 }
