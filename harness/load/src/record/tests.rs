@@ -208,8 +208,11 @@ fn recording_changes_nothing_and_can_be_left_out() {
     let with = ledger("beldi", "");
     let without = ledger("beldi", "history = false");
     assert!(with.history.is_some() && without.history.is_none());
+    // Who does not listen counts no transactions either.
+    let mut work = with.work;
+    assert!(work.transactions.take().is_some_and(|all| all.begun > 0));
     assert_eq!(
-        (with.ops, with.state, with.work),
+        (with.ops, with.state, work),
         (without.ops, without.state, without.work)
     );
     let isolation = without.verdict.of(Guarantee::Isolation).expect("is there");
