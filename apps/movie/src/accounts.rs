@@ -107,7 +107,7 @@ pub struct UserRow {
 const TABLE: &str = "User";
 
 pub(crate) fn function(config: Config) -> Function {
-    crate::function("User", &[TABLE], move |ctx, call| {
+    Function::new("User", &[TABLE], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }

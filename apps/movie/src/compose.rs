@@ -116,7 +116,7 @@ pub struct JoinRow {
 }
 
 pub(crate) fn function(config: Config) -> Function {
-    crate::function("ComposeReview", &[TABLE], move |ctx, call| {
+    Function::new("ComposeReview", &[TABLE], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }

@@ -1,6 +1,7 @@
 //! The settings of the app, typed.
 
 use std::collections::BTreeMap;
+use triptych_api::settings::{choose, positive};
 
 /// How a compose request is arranged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,15 +73,7 @@ impl Config {
             }
             (Choreo, _) => AfterHandoff,
         };
-        let keep = settings
-            .get("keep")
-            .map(|text| match text.parse::<usize>() {
-                Ok(keep) if keep > 0 => Ok(keep),
-                _ => Err(format!(
-                    "keep = {text:?} is not known; allowed: a whole number from 1"
-                )),
-            });
-        let keep = keep.transpose()?;
+        let keep = positive(settings, "keep")?;
         if compat == Beldi && (formulation, keep) != (Choreo, Option::None) {
             return Err(
                 "compat = \"beldi\" needs formulation = \"choreo\" and no keep: the \
@@ -94,26 +87,6 @@ impl Config {
             compat,
             ack,
         })
-    }
-}
-
-fn choose<T: Copy>(
-    settings: &BTreeMap<String, String>,
-    key: &str,
-    allowed: &[(&str, T)],
-) -> Result<Option<T>, String> {
-    let Some(text) = settings.get(key) else {
-        return Ok(None);
-    };
-    match allowed.iter().find(|(name, _)| name == text) {
-        Some((_, value)) => Ok(Some(*value)),
-        None => {
-            let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
-            Err(format!(
-                "{key} = {text:?} is not known; allowed: {}",
-                names.join(", ")
-            ))
-        }
     }
 }
 

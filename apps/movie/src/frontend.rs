@@ -53,7 +53,7 @@ impl Op for Compose {
 }
 
 pub(crate) fn function(config: Config) -> Function {
-    crate::function("Frontend", &[], move |ctx, call| {
+    Function::new("Frontend", &[], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }

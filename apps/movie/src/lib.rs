@@ -28,8 +28,7 @@ pub mod rules;
 pub use config::{Ack, Compat, Config, Formulation};
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use triptych_api::{App, Call, Ctx, Function, KindSpec, LocalBoxFuture, Name, Result, Value};
+use triptych_api::{App, KindSpec, Value};
 
 /// The application's name, as profiles give it.
 pub const NAME: &str = "movie";
@@ -114,17 +113,5 @@ fn observe(kind: &str, _input: &Value, output: &Value) -> Value {
             ])
         }
         _ => Value::Null,
-    }
-}
-
-/// A function from its parts, so that the modules read as tables.
-fn function<H>(name: &str, tables: &[&str], handler: H) -> Function
-where
-    H: for<'a> Fn(&'a mut Ctx, Call) -> LocalBoxFuture<'a, Result<Value>> + 'static,
-{
-    Function {
-        name: Name::from(name),
-        tables: tables.iter().map(|table| Name::from(*table)).collect(),
-        handler: Rc::new(handler),
     }
 }

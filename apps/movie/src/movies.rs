@@ -170,16 +170,16 @@ struct TitleRow {
 
 pub(crate) fn functions(config: Config) -> [Function; 4] {
     [
-        crate::function("MovieId", &["MovieId"], move |ctx, call| {
+        Function::new("MovieId", &["MovieId"], move |ctx, call| {
             Box::pin(movie_id(config, ctx, call))
         }),
-        crate::function("MovieInfo", &["MovieInfo"], |ctx, call| {
+        Function::new("MovieInfo", &["MovieInfo"], |ctx, call| {
             Box::pin(movie_info(ctx, call))
         }),
-        crate::function("CastInfo", &["CastInfo"], |ctx, call| {
+        Function::new("CastInfo", &["CastInfo"], |ctx, call| {
             Box::pin(cast_info(ctx, call))
         }),
-        crate::function("Plot", &["Plot"], |ctx, call| Box::pin(plot(ctx, call))),
+        Function::new("Plot", &["Plot"], |ctx, call| Box::pin(plot(ctx, call))),
     ]
 }
 

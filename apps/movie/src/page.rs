@@ -43,7 +43,7 @@ impl Op for ReadPage {
 }
 
 pub(crate) fn function() -> Function {
-    crate::function("Page", &[], |ctx, call| Box::pin(handle(ctx, call)))
+    Function::new("Page", &[], |ctx, call| Box::pin(handle(ctx, call)))
 }
 
 async fn handle(ctx: &mut Ctx, call: Call) -> Result<Value> {

@@ -72,13 +72,13 @@ impl Op for CountRating {
 
 pub(crate) fn functions(config: Config) -> [Function; 3] {
     [
-        crate::function("UniqueId", &[], move |ctx, call| {
+        Function::new("UniqueId", &[], move |ctx, call| {
             Box::pin(unique_id(config, ctx, call))
         }),
-        crate::function("Text", &[], move |ctx, call| {
+        Function::new("Text", &[], move |ctx, call| {
             Box::pin(text(config, ctx, call))
         }),
-        crate::function("Rating", &["Rating"], move |ctx, call| {
+        Function::new("Rating", &["Rating"], move |ctx, call| {
             Box::pin(rating(ctx, call))
         }),
     ]

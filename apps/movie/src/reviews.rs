@@ -193,13 +193,13 @@ pub struct Window {
 
 pub(crate) fn functions(config: Config) -> [Function; 3] {
     [
-        crate::function("ReviewStorage", &["ReviewStorage"], |ctx, call| {
+        Function::new("ReviewStorage", &["ReviewStorage"], |ctx, call| {
             Box::pin(storage(ctx, call))
         }),
-        crate::function("UserReview", &["UserReview"], move |ctx, call| {
+        Function::new("UserReview", &["UserReview"], move |ctx, call| {
             Box::pin(user_review(config, ctx, call))
         }),
-        crate::function("MovieReview", &["MovieReview"], move |ctx, call| {
+        Function::new("MovieReview", &["MovieReview"], move |ctx, call| {
             Box::pin(movie_review(config, ctx, call))
         }),
     ]

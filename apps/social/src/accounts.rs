@@ -83,7 +83,7 @@ pub struct UserRow {
 pub(crate) const USER: &str = "User";
 
 pub(crate) fn function(config: Config) -> Function {
-    crate::function("User", &[USER], move |ctx, call| {
+    Function::new("User", &[USER], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }

@@ -82,7 +82,7 @@ pub struct Composed {
 }
 
 pub(crate) fn function(config: Config) -> Function {
-    crate::function("ComposePost", &[], move |ctx, call| {
+    Function::new("ComposePost", &[], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }

@@ -1,6 +1,7 @@
 //! The settings of the app, typed.
 
 use std::collections::BTreeMap;
+use triptych_api::settings::{choose, positive};
 
 /// How the effects of a new post are arranged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,36 +143,6 @@ impl Config {
 
     pub(crate) fn has(self, defect: Defect) -> bool {
         self.defect == Some(defect)
-    }
-}
-
-fn positive(settings: &BTreeMap<String, String>, key: &str) -> Result<Option<usize>, String> {
-    let number = settings.get(key).map(|text| match text.parse::<usize>() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!(
-            "{key} = {text:?} is not known; allowed: a whole number from 1"
-        )),
-    });
-    number.transpose()
-}
-
-fn choose<T: Copy>(
-    settings: &BTreeMap<String, String>,
-    key: &str,
-    allowed: &[(&str, T)],
-) -> Result<Option<T>, String> {
-    let Some(text) = settings.get(key) else {
-        return Ok(None);
-    };
-    match allowed.iter().find(|(name, _)| name == text) {
-        Some((_, value)) => Ok(Some(*value)),
-        None => {
-            let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
-            Err(format!(
-                "{key} = {text:?} is not known; allowed: {}",
-                names.join(", ")
-            ))
-        }
     }
 }
 

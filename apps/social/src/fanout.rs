@@ -27,7 +27,7 @@ op!(
 );
 
 pub(crate) fn function(config: Config) -> Function {
-    crate::function("FanOut", &[], move |ctx, call| {
+    Function::new("FanOut", &[], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }

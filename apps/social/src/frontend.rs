@@ -122,7 +122,7 @@ fn post() -> String {
 }
 
 pub(crate) fn function() -> Function {
-    crate::function("Frontend", &[], |ctx, call| Box::pin(handle(ctx, call)))
+    Function::new("Frontend", &[], |ctx, call| Box::pin(handle(ctx, call)))
 }
 
 async fn handle(ctx: &mut Ctx, call: Call) -> Result<Value> {

@@ -130,7 +130,7 @@ impl Wish {
 }
 
 pub(crate) fn function(config: Config) -> Function {
-    crate::function("SocialGraph", &[FOLLOWERS, FOLLOWEES], move |ctx, call| {
+    Function::new("SocialGraph", &[FOLLOWERS, FOLLOWEES], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }

@@ -42,8 +42,7 @@ pub mod timelines;
 pub use config::{Compat, Config, Defect, Formulation};
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use triptych_api::{App, Call, Ctx, Function, KindSpec, LocalBoxFuture, Name, Result, Value};
+use triptych_api::{App, KindSpec, Name, Value};
 
 /// The application's name, as profiles give it.
 pub const NAME: &str = "social";
@@ -165,18 +164,6 @@ fn observe(kind: &str, _input: &Value, output: &Value) -> Value {
             Value::map(seen)
         }
         _ => Value::Null,
-    }
-}
-
-/// A function from its parts, so that the modules read as tables.
-fn function<H>(name: &str, tables: &[&str], handler: H) -> Function
-where
-    H: for<'a> Fn(&'a mut Ctx, Call) -> LocalBoxFuture<'a, Result<Value>> + 'static,
-{
-    Function {
-        name: Name::from(name),
-        tables: tables.iter().map(|table| Name::from(*table)).collect(),
-        handler: Rc::new(handler),
     }
 }
 

@@ -22,8 +22,8 @@ op!(
 
 pub(crate) fn functions() -> [Function; 2] {
     [
-        crate::function("UniqueId", &[], |ctx, call| Box::pin(unique_id(ctx, call))),
-        crate::function("Media", &[], |ctx, call| Box::pin(media(ctx, call))),
+        Function::new("UniqueId", &[], |ctx, call| Box::pin(unique_id(ctx, call))),
+        Function::new("Media", &[], |ctx, call| Box::pin(media(ctx, call))),
     ]
 }
 

@@ -115,7 +115,7 @@ pub(crate) const THREAD: &str = "Thread";
 pub const THREAD_PAGE: usize = 100;
 
 pub(crate) fn function(config: Config) -> Function {
-    crate::function("PostStorage", &[POST, THREAD], move |ctx, call| {
+    Function::new("PostStorage", &[POST, THREAD], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }

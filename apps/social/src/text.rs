@@ -88,13 +88,13 @@ const DRAWS: u32 = 16;
 
 pub(crate) fn functions(config: Config) -> [Function; 3] {
     [
-        crate::function("Text", &[], move |ctx, call| {
+        Function::new("Text", &[], move |ctx, call| {
             Box::pin(text(config, ctx, call))
         }),
-        crate::function("UrlShorten", &[URL], move |ctx, call| {
+        Function::new("UrlShorten", &[URL], move |ctx, call| {
             Box::pin(url_shorten(config, ctx, call))
         }),
-        crate::function("UserMention", &[NAME], |ctx, call| {
+        Function::new("UserMention", &[NAME], |ctx, call| {
             Box::pin(user_mention(ctx, call))
         }),
     ]

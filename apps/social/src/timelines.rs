@@ -3,8 +3,9 @@
 //! **How a timeline is kept.** As a list of (post, timestamp) in the order of the appends; readers
 //! sort it, newest first by (timestamp, post id).
 //!
-//! * One insert is one update without a read or a condition, also where only the newest `keep`
-//!   entries stay, which no set of fields could do.
+//! * To the app, one insert is one update without a read or a condition, also where only the newest
+//!   `keep` entries stay, which no set of fields could do. (Without `keep` it is so to the store too;
+//!   a bounded append a runtime has to make out of a look and a conditional replacement.)
 //! * That an insert happens exactly once is the runtime's affair and not hidden by the data type: a
 //!   set would swallow the second insert of a runtime that executes twice, and the rule S4 would be
 //!   blind to it.
@@ -178,10 +179,10 @@ pub(crate) const HOME: &str = "HomeTimeline";
 
 pub(crate) fn functions(config: Config) -> [Function; 2] {
     [
-        crate::function("UserTimeline", &[USER], move |ctx, call| {
+        Function::new("UserTimeline", &[USER], move |ctx, call| {
             Box::pin(user_timeline(config, ctx, call))
         }),
-        crate::function("HomeTimeline", &[HOME], move |ctx, call| {
+        Function::new("HomeTimeline", &[HOME], move |ctx, call| {
             Box::pin(home_timeline(config, ctx, call))
         }),
     ]

@@ -48,7 +48,7 @@ pub struct UserRow {
 }
 
 pub(crate) fn function(setup: Setup) -> Function {
-    crate::function("User", &["User"], move |ctx, call| {
+    Function::new("User", &["User"], move |ctx, call| {
         Box::pin(handle(setup, ctx, call))
     })
 }

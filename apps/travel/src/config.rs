@@ -1,6 +1,7 @@
 //! The settings of the app, typed.
 
 use std::collections::BTreeMap;
+use triptych_api::settings::choose;
 
 /// How a reservation is arranged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,10 +68,13 @@ impl Config {
         use {Compat::*, Formulation::*, Mode::*, Order::*};
         let formulations = [("txn", Txn), ("saga", Saga), ("steps", Steps)];
         let config = Config {
-            formulation: choose(settings, "formulation", &formulations)?,
-            mode: choose(settings, "mode", &[("seats", Seats), ("dates", Dates)])?,
-            order: choose(settings, "order", &[("async", Async), ("inside", Inside)])?,
-            compat: choose(settings, "compat", &[("none", None), ("beldi", Beldi)])?,
+            formulation: choose(settings, "formulation", &formulations)?.unwrap_or_default(),
+            mode: choose(settings, "mode", &[("seats", Seats), ("dates", Dates)])?
+                .unwrap_or_default(),
+            order: choose(settings, "order", &[("async", Async), ("inside", Inside)])?
+                .unwrap_or_default(),
+            compat: choose(settings, "compat", &[("none", None), ("beldi", Beldi)])?
+                .unwrap_or_default(),
         };
         let needs_txn = match config {
             Config { mode: Dates, .. } => "mode = \"dates\"",
@@ -91,26 +95,6 @@ impl Config {
             );
         }
         Ok(config)
-    }
-}
-
-fn choose<T: Copy + Default>(
-    settings: &BTreeMap<String, String>,
-    key: &str,
-    allowed: &[(&str, T)],
-) -> Result<T, String> {
-    let Some(text) = settings.get(key) else {
-        return Ok(T::default());
-    };
-    match allowed.iter().find(|(name, _)| name == text) {
-        Some((_, value)) => Ok(*value),
-        None => {
-            let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
-            Err(format!(
-                "{key} = {text:?} is not known; allowed: {}",
-                names.join(", ")
-            ))
-        }
     }
 }
 

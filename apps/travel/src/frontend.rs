@@ -74,7 +74,7 @@ pub const SUCCESS: &str = "Place Order Success";
 pub const FAILURE: &str = "Place Order Fails";
 
 pub(crate) fn function(setup: Setup) -> Function {
-    crate::function("Frontend", &[], move |ctx, call| {
+    Function::new("Frontend", &[], move |ctx, call| {
         Box::pin(handle(setup, ctx, call))
     })
 }

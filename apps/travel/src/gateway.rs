@@ -91,7 +91,7 @@ impl Op for Reserve {
 }
 
 pub(crate) fn function(setup: Setup) -> Function {
-    crate::function("Gateway", &[], move |ctx, call| {
+    Function::new("Gateway", &[], move |ctx, call| {
         Box::pin(handle(setup, ctx, call))
     })
 }

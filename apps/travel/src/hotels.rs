@@ -117,10 +117,10 @@ impl Op for GetProfiles {
 
 pub(crate) fn functions(setup: Setup) -> [Function; 2] {
     [
-        crate::function("Profile", &["Profile"], |ctx, call| {
+        Function::new("Profile", &["Profile"], |ctx, call| {
             Box::pin(profile(ctx, call))
         }),
-        crate::function("Recommendation", &["Recommendation"], move |ctx, call| {
+        Function::new("Recommendation", &["Recommendation"], move |ctx, call| {
             Box::pin(recommendation(setup, ctx, call))
         }),
     ]

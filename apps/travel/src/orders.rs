@@ -48,7 +48,7 @@ pub fn order_id(req_id: &str) -> String {
 }
 
 pub(crate) fn function(setup: Setup) -> Function {
-    crate::function("Order", &[TABLE], move |ctx, call| {
+    Function::new("Order", &[TABLE], move |ctx, call| {
         Box::pin(handle(setup, ctx, call))
     })
 }

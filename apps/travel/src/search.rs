@@ -108,11 +108,11 @@ impl Op for GetRates {
 
 pub(crate) fn functions(setup: Setup) -> [Function; 3] {
     [
-        crate::function("Search", &[], |ctx, call| Box::pin(search(ctx, call))),
-        crate::function("Geo", &["Geo"], move |ctx, call| {
+        Function::new("Search", &[], |ctx, call| Box::pin(search(ctx, call))),
+        Function::new("Geo", &["Geo"], move |ctx, call| {
             Box::pin(geo(setup, ctx, call))
         }),
-        crate::function("Rate", &["Rate"], |ctx, call| Box::pin(rate(ctx, call))),
+        Function::new("Rate", &["Rate"], |ctx, call| Box::pin(rate(ctx, call))),
     ]
 }
 

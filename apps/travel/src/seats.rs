@@ -123,10 +123,10 @@ pub struct SeatRow {
 
 pub(crate) fn functions(setup: Setup) -> [Function; 2] {
     [
-        crate::function("Hotel", &["Hotel", "Night"], move |ctx, call| {
+        Function::new("Hotel", &["Hotel", "Night"], move |ctx, call| {
             Box::pin(handle(setup, Leg::Hotel, ctx, call))
         }),
-        crate::function("Flight", &["Flight"], move |ctx, call| {
+        Function::new("Flight", &["Flight"], move |ctx, call| {
             Box::pin(handle(setup, Leg::Flight, ctx, call))
         }),
     ]

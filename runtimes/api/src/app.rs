@@ -65,6 +65,20 @@ pub struct Function {
     pub handler: Handler,
 }
 
+impl Function {
+    /// A function from its parts, so that an app's modules read as tables.
+    pub fn new<H>(name: &str, tables: &[&str], handler: H) -> Function
+    where
+        H: for<'a> Fn(&'a mut Ctx, Call) -> LocalBoxFuture<'a, Result<Value>> + 'static,
+    {
+        Function {
+            name: Name::from(name),
+            tables: tables.iter().map(|table| Name::from(*table)).collect(),
+            handler: Rc::new(handler),
+        }
+    }
+}
+
 /// A kind of request that clients send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindSpec {
@@ -88,6 +102,14 @@ pub struct Evidence<'a> {
     pub state: &'a State,
     /// The profile's settings (`formulation`, list bounds and the like).
     pub settings: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Evidence<'a> {
+    /// The name of a request's kind; empty if the run has no such kind.
+    pub fn kind(&self, op: &OpRecord) -> &'a str {
+        let kinds = self.kinds.get(usize::from(op.kind));
+        kinds.map_or("", String::as_str)
+    }
 }
 
 /// An application.

@@ -13,6 +13,7 @@ mod error;
 mod instance;
 mod observe;
 mod reply;
+pub mod settings;
 mod workflow;
 
 pub use app::{App, Call, Evidence, Function, Handler, KindSpec, Op};

@@ -19,8 +19,17 @@ pub struct State {
 
 impl State {
     /// The rows of one table; an unknown table is empty.
-    pub fn table(&self, name: &str) -> impl Iterator<Item = (&Name, &Value)> {
+    pub fn table<'a>(
+        &'a self,
+        name: &str,
+    ) -> impl Iterator<Item = (&'a Name, &'a Value)> + use<'a> {
         self.tables.get(name).into_iter().flatten()
+    }
+
+    /// The rows of one table that are not deleted (a null stands for a deleted row).
+    pub fn rows<'a>(&'a self, table: &str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        let live = self.table(table).filter(|(_, row)| **row != Value::Null);
+        live.map(|(key, row)| (&**key, row))
     }
 
     /// One value.

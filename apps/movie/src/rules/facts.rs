@@ -82,7 +82,7 @@ impl<'a> Facts<'a> {
         let mut composes: Vec<Compose<'a>> = evidence
             .ops
             .iter()
-            .filter(|op| kind(evidence, op) == "compose")
+            .filter(|op| evidence.kind(op) == "compose")
             .map(compose)
             .collect();
         let by_request: BTreeMap<&str, usize> = composes
@@ -92,7 +92,7 @@ impl<'a> Facts<'a> {
             .collect();
         let mut reviews = Vec::new();
         let mut stored = BTreeMap::new();
-        for (key, row) in rows(state, "ReviewStorage") {
+        for (key, row) in state.rows("ReviewStorage") {
             let review = review(key, row, &by_request);
             if let Some(compose) = review.compose {
                 composes[compose].reviews.push(reviews.len());
@@ -100,8 +100,11 @@ impl<'a> Facts<'a> {
             stored.insert(key, reviews.len());
             reviews.push(review);
         }
-        let column =
-            |table, field| rows(state, table).map(move |(key, row)| (key, text(row, field)));
+        let column = |table, field| {
+            state
+                .rows(table)
+                .map(move |(key, row)| (key, text(row, field)))
+        };
         Facts {
             // The app was built from these settings, so they are known to be good.
             config: Config::from_settings(evidence.settings).unwrap_or_default(),
@@ -128,7 +131,7 @@ impl<'a> Facts<'a> {
         let mut coverage = Coverage::default();
         for op in self.evidence.ops {
             let ok = op.outcome.class() == OutcomeClass::Ok;
-            let effects = kind(self.evidence, op) == "compose";
+            let effects = self.evidence.kind(op) == "compose";
             let faulted = op.faults > 0;
             coverage.ok += u64::from(ok);
             coverage.ok_effects += u64::from(ok && effects);
@@ -172,24 +175,6 @@ fn overlaps(spans: &mut [(u64, u64)]) -> u64 {
     count
 }
 
-pub(super) fn kind<'a>(evidence: &'a Evidence<'a>, op: &OpRecord) -> &'a str {
-    evidence
-        .kinds
-        .get(usize::from(op.kind))
-        .map_or("", String::as_str)
-}
-
-/// The rows of a table that are not deleted (a null stands for a deleted row).
-pub(super) fn rows<'a>(
-    state: &'a State,
-    table: &str,
-) -> impl Iterator<Item = (&'a str, &'a Value)> {
-    let live = state
-        .table(table)
-        .filter(|(_, row)| !matches!(row, Value::Null));
-    live.map(|(key, row)| (&**key, row))
-}
-
 fn compose(op: &OpRecord) -> Compose<'_> {
     Compose {
         op,
@@ -223,7 +208,8 @@ fn lists<'a>(state: &'a State, table: &str) -> Lists<'a> {
         review_id: text(entry, "reviewId"),
         timestamp: number(entry, "timestamp"),
     };
-    rows(state, table)
+    state
+        .rows(table)
         .map(|(owner, row)| {
             let list = row
                 .get("reviews")

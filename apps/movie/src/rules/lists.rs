@@ -152,7 +152,7 @@ fn totals(facts: &Facts<'_>) -> RuleReport {
         let request = facts.request_of(review);
         totals.request = totals.request.into_iter().chain(request).min();
     }
-    for (movie, row) in super::facts::rows(facts.evidence.state, "Rating") {
+    for (movie, row) in facts.evidence.state.rows("Rating") {
         let number = |field| super::facts::number(row, field).unwrap_or_default();
         movies.entry(movie).or_default().found = (number("sum"), number("num"));
     }

@@ -9,7 +9,7 @@
 //! or reaches down to a review that is not newer. Bounded lists forget reviews, by the order of the
 //! appends, so of them only the length is judged.
 
-use super::facts::{Facts, kind, number, text};
+use super::facts::{Facts, number, text};
 use crate::Ack;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::model::{OpRecord, OutcomeClass};
@@ -116,7 +116,7 @@ fn read<'a>(facts: &Facts<'a>, op: &'a OpRecord) -> Option<Read<'a>> {
     if op.outcome.class() != OutcomeClass::Ok {
         return None;
     }
-    let list = match kind(facts.evidence, op) {
+    let list = match facts.evidence.kind(op) {
         "read-page" | "read-movie-reviews" => ("movie", text(&op.input, "movieId")),
         "read-user-reviews" => ("user", text(&op.input, "userId")),
         _ => return None,
@@ -238,7 +238,7 @@ fn not_shrunk(
 /// The lists that an acknowledged compose is in from its answer on. Where the answer does not mean
 /// that, none.
 fn own_reviews<'a>(facts: &Facts<'a>, op: &'a OpRecord) -> Vec<(List<'a>, Key<'a>)> {
-    if facts.config.ack != Ack::AfterStore || kind(facts.evidence, op) != "compose" {
+    if facts.config.ack != Ack::AfterStore || facts.evidence.kind(op) != "compose" {
         return Vec::new();
     }
     let Some(timestamp) = number(&op.observed, "timestamp") else {

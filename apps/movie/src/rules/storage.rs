@@ -1,6 +1,6 @@
 //! Rules about single reviews and joins: M1, M2, M3, M5, M9, M12.
 
-use super::facts::{Compose, Facts, Review, rows, text};
+use super::facts::{Compose, Facts, Review, text};
 use std::collections::BTreeMap;
 use triptych_api::model::OutcomeClass;
 use triptych_api::{Guarantee, RuleReport, Value};
@@ -203,7 +203,7 @@ fn joins_closed(facts: &Facts<'_>) -> RuleReport {
         .iter()
         .map(|compose| (compose.req_id, compose.op.index))
         .collect();
-    for (req_id, row) in rows(facts.evidence.state, "ComposeReview") {
+    for (req_id, row) in facts.evidence.state.rows("ComposeReview") {
         rule.expect(flag(row, "fired"), by_request.get(req_id).copied(), || {
             let counter = row
                 .get("counter")

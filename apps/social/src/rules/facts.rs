@@ -102,7 +102,7 @@ impl<'a> Facts<'a> {
         let state = evidence.state;
         let mut requests: Vec<Request<'a>> = Vec::new();
         for op in evidence.ops {
-            let kind = kind(evidence, op);
+            let kind = evidence.kind(op);
             if MAKES_POST.contains(&kind) {
                 requests.push(request(op, kind));
             }
@@ -114,7 +114,7 @@ impl<'a> Facts<'a> {
             .collect();
         let mut all = Vec::new();
         let mut stored = BTreeMap::new();
-        for (key, row) in rows(state, posts::POST) {
+        for (key, row) in state.rows(posts::POST) {
             let post = post(key, row, &by_request);
             if let Some(request) = post.request {
                 requests[request].posts.push(all.len());
@@ -122,7 +122,9 @@ impl<'a> Facts<'a> {
             stored.insert(key, all.len());
             all.push(post);
         }
-        let users = rows(state, accounts::USER).map(|(key, row)| (key, text(row, "userId")));
+        let users = state
+            .rows(accounts::USER)
+            .map(|(key, row)| (key, text(row, "userId")));
         Facts {
             // The app was built from these settings, so they are known to be good.
             config: Config::from_settings(evidence.settings).unwrap_or_default(),
@@ -153,7 +155,7 @@ impl<'a> Facts<'a> {
         let mut coverage = Coverage::default();
         for op in self.evidence.ops {
             let ok = op.outcome.class() == OutcomeClass::Ok;
-            let kind = kind(self.evidence, op);
+            let kind = self.evidence.kind(op);
             let effects = MAKES_POST.contains(&kind) || matches!(kind, "follow" | "unfollow");
             let faulted = op.faults > 0;
             coverage.ok += u64::from(ok);
@@ -195,24 +197,6 @@ pub(super) fn overlaps(spans: &mut [Span]) -> Vec<u64> {
     found
 }
 
-pub(super) fn kind<'a>(evidence: &'a Evidence<'a>, op: &OpRecord) -> &'a str {
-    evidence
-        .kinds
-        .get(usize::from(op.kind))
-        .map_or("", String::as_str)
-}
-
-/// The rows of a table that are not deleted (a null stands for a deleted row).
-pub(super) fn rows<'a>(
-    state: &'a State,
-    table: &str,
-) -> impl Iterator<Item = (&'a str, &'a Value)> {
-    let live = state
-        .table(table)
-        .filter(|(_, row)| !matches!(row, Value::Null));
-    live.map(|(key, row)| (&**key, row))
-}
-
 fn request<'a>(op: &'a OpRecord, kind: &'a str) -> Request<'a> {
     Request {
         op,
@@ -248,7 +232,8 @@ fn lists<'a>(state: &'a State, table: &str) -> Lists<'a> {
         post_id: text(entry, "postId"),
         timestamp: number(entry, "timestamp"),
     };
-    rows(state, table)
+    state
+        .rows(table)
         .map(|(owner, row)| (owner, list(row, "entries").iter().map(entry).collect()))
         .collect()
 }

@@ -19,7 +19,7 @@
 //! It never hides a violation, and never takes a verdict back because little was asked.
 
 use super::changes::{Change, Changes, Possible};
-use super::facts::{Facts, Span, kind, overlaps, rows, text};
+use super::facts::{Facts, Span, overlaps, text};
 use crate::graph::{FOLLOWEES, FOLLOWERS, LOADED, edges};
 use crate::{Compat, Formulation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,13 +46,13 @@ impl<'a> Follows<'a> {
     pub(super) fn of(facts: &Facts<'a>) -> Self {
         let state = facts.evidence.state;
         let mut loaded: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (followee, row) in rows(state, FOLLOWERS) {
+        for (followee, row) in state.rows(FOLLOWERS) {
             loaded.insert(followee, loaded_edges(row).collect());
         }
         let mut changes: BTreeMap<&str, BTreeMap<&str, Vec<Change>>> = BTreeMap::new();
         let mut documents: BTreeMap<(&str, &str), Vec<Span>> = BTreeMap::new();
         for op in facts.evidence.ops {
-            let there = match kind(facts.evidence, op) {
+            let there = match facts.evidence.kind(op) {
                 "follow" => true,
                 "unfollow" => false,
                 _ => continue,
@@ -132,7 +132,7 @@ impl<'a> Follows<'a> {
         let mut sides: BTreeMap<Edge<'_>, [bool; 2]> = BTreeMap::new();
         let mut loaded: BTreeMap<Edge<'_>, [bool; 2]> = BTreeMap::new();
         for (at, table) in [FOLLOWERS, FOLLOWEES].into_iter().enumerate() {
-            for (key, row) in rows(state, table) {
+            for (key, row) in state.rows(table) {
                 let edge = |user| if at == 0 { (user, key) } else { (key, user) };
                 for (user, there) in edges(row) {
                     sides.entry(edge(user)).or_default()[at] = there;

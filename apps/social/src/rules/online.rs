@@ -22,7 +22,7 @@
 //! **S9.** A thread is shown with its root, and every answer in it with the post that it answers:
 //! whoever answers a post has seen it, and it stood in its thread before anybody could.
 
-use super::facts::{Facts, kind, list, number, text};
+use super::facts::{Facts, list, number, text};
 use crate::posts::THREAD_PAGE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -141,7 +141,7 @@ pub(super) fn check(facts: &Facts<'_>, order: &mut RuleReport, answers: &mut Rul
     let mut events = Vec::new();
     for (at, op) in ops.iter().enumerate() {
         let class = op.outcome.class();
-        if class == OutcomeClass::Ok && kind(facts.evidence, op) == "read-thread" {
+        if class == OutcomeClass::Ok && facts.evidence.kind(op) == "read-thread" {
             thread(facts, op, &mut rules);
         } else if let Some(read) = &reads[at] {
             well_formed(facts, op, read, &mut rules);
@@ -218,7 +218,7 @@ fn read<'a>(facts: &Facts<'a>, op: &'a OpRecord) -> Option<Read<'a>> {
         start: number(&op.input, "start").unwrap_or_default(),
         stop: number(&op.input, "stop").unwrap_or_default(),
     };
-    let (list, window) = match kind(facts.evidence, op) {
+    let (list, window) = match facts.evidence.kind(op) {
         "read-home" => (("home", text(&op.input, "userId")), window()),
         "read-user" => (("user", text(&op.input, "userId")), window()),
         // Which thread it was is told by its root alone; that the root is there is S8's and S9's.
@@ -401,7 +401,7 @@ fn not_shrunk(
 
 /// The lists that an acknowledged post is in from its answer on, and its place in them.
 fn own_post<'a>(facts: &Facts<'a>, op: &'a OpRecord) -> Option<([Option<List<'a>>; 2], Key<'a>)> {
-    if !["compose", "reply"].contains(&kind(facts.evidence, op)) {
+    if !["compose", "reply"].contains(&facts.evidence.kind(op)) {
         return None;
     }
     let key = (

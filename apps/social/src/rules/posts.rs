@@ -1,6 +1,6 @@
 //! Rules about single posts, short codes and refusals: S1, S2, S12.
 
-use super::facts::{Facts, Post, Request, kind, list, rows, text};
+use super::facts::{Facts, Post, Request, list, text};
 use crate::graph::{FOLLOWEES, FOLLOWERS};
 use crate::text::URL;
 use crate::{Compat, Config};
@@ -307,7 +307,7 @@ fn codes_used(facts: &Facts<'_>) -> RuleReport {
         .iter()
         .map(|request| (request.req_id, request))
         .collect();
-    for (code, row) in rows(facts.evidence.state, URL) {
+    for (code, row) in facts.evidence.state.rows(URL) {
         let req_id = text(row, "reqId");
         let request = by_request.get(req_id);
         let index = request.map(|request| request.op.index);
@@ -331,7 +331,7 @@ fn refusals(facts: &Facts<'_>, rule: &mut RuleReport) {
         if op.outcome.class() != OutcomeClass::Rejected {
             continue;
         }
-        let kind = kind(facts.evidence, op);
+        let kind = facts.evidence.kind(op);
         rule.expect(refusable(facts, kind, op), Some(op.index), || {
             format!(
                 "{kind} {} was refused ({}), for no reason that anybody can see",

@@ -3,7 +3,7 @@
 //! The data never change in a run, so every answer can be computed again from the final state; that
 //! this still is what was loaded is T-loaded's affair.
 
-use super::facts::{Facts, kind, number, rows, text};
+use super::facts::{Facts, number, text};
 use crate::Mode;
 use crate::accounts::stored;
 use crate::geometry::{NEAREST, Point, nearest};
@@ -36,14 +36,20 @@ impl<'a> Data<'a> {
             let (lat, lon) = (float(row, "lat")?, float(row, "lon")?);
             Some(Point { lat, lon })
         };
-        let points = rows(state, "Geo").filter_map(|(id, row)| Some((id, point(row)?)));
+        let points = state
+            .rows("Geo")
+            .filter_map(|(id, row)| Some((id, point(row)?)));
         let rate = |row: &Value| float(row.get("roomType")?, "totalRate");
-        let rates = rows(state, "Rate").filter_map(|(id, row)| Some((id, rate(row)?)));
-        let recommended = rows(state, "Recommendation");
+        let rates = state
+            .rows("Rate")
+            .filter_map(|(id, row)| Some((id, rate(row)?)));
+        let recommended = state.rows("Recommendation");
         let recommended: Vec<AddRecommendation> = recommended
             .filter_map(|(_, row)| from_value(row).ok())
             .collect();
-        let passwords = rows(state, "User").map(|(name, row)| (name, text(row, "password")));
+        let passwords = state
+            .rows("User")
+            .map(|(name, row)| (name, text(row, "password")));
         Data {
             points: points.collect(),
             rates: rates.collect(),
@@ -115,7 +121,7 @@ pub(super) fn check(facts: &Facts<'_>, t11: &mut RuleReport) -> RuleReport {
         if op.outcome.class() != OutcomeClass::Ok {
             continue;
         }
-        match kind(facts.evidence, op) {
+        match facts.evidence.kind(op) {
             "search" => search(facts, &data, op, &mut t10),
             "recommend" => recommend(&data, op, t11),
             "user" => login(facts, &data, op, t11),

@@ -10,7 +10,7 @@ use crate::seats::Leg;
 use crate::{Compat, Config, Formulation, Order};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::model::{OpRecord, OutcomeClass};
-use triptych_api::{Coverage, Evidence, State, Value};
+use triptych_api::{Coverage, Evidence, Value};
 
 /// A reservation, as its client asked for it and saw it end.
 pub(super) struct Reserve<'a> {
@@ -155,22 +155,6 @@ pub(super) fn texts<'a>(value: &'a Value, field: &str) -> Vec<&'a str> {
     list.map(|text| text.as_str().unwrap_or_default()).collect()
 }
 
-/// The rows of a table that are not deleted (a null stands for a deleted row).
-pub(super) fn rows<'a>(
-    state: &'a State,
-    table: &str,
-) -> impl Iterator<Item = (&'a str, &'a Value)> {
-    let live = state
-        .table(table)
-        .filter(|(_, row)| !matches!(row, Value::Null));
-    live.map(|(key, row)| (&**key, row))
-}
-
-pub(super) fn kind<'a>(evidence: &'a Evidence<'a>, op: &OpRecord) -> &'a str {
-    let kinds = evidence.kinds.get(usize::from(op.kind));
-    kinds.map_or("", String::as_str)
-}
-
 impl<'a> Facts<'a> {
     pub(super) fn of(evidence: &'a Evidence<'a>) -> Self {
         // The app was built from these settings, so they are known to be good.
@@ -178,7 +162,7 @@ impl<'a> Facts<'a> {
         let reserves: Vec<Reserve<'a>> = evidence
             .ops
             .iter()
-            .filter(|op| kind(evidence, op) == "reserve")
+            .filter(|op| evidence.kind(op) == "reserve")
             .map(|op| reserve(config, op))
             .collect();
         let by_request: BTreeMap<&str, usize> = reserves
@@ -186,18 +170,20 @@ impl<'a> Facts<'a> {
             .enumerate()
             .map(|(at, reserve)| (reserve.req_id, at))
             .collect();
-        let orders: Vec<OrderRow<'a>> = rows(evidence.state, "Order")
+        let orders: Vec<OrderRow<'a>> = evidence
+            .state
+            .rows("Order")
             .map(|(key, row)| order(key, row, &by_request))
             .collect();
         let ids = reserves.iter().enumerate();
         let ids = ids.map(|(at, reserve)| (reserve.order_id.clone(), at));
         let ids = ids.collect();
         let places = Leg::BOTH.map(|leg| {
-            let places = rows(evidence.state, leg.table());
+            let places = evidence.state.rows(leg.table());
             places.map(|(key, row)| (key, place(row))).collect()
         });
         let holders = [&places[0], &places[1]].map(holders);
-        let nights = rows(evidence.state, "Night").flat_map(|(key, row)| {
+        let nights = evidence.state.rows("Night").flat_map(|(key, row)| {
             let hotel = key.split_once('/').map_or(key, |(hotel, _)| hotel);
             texts(row, "stays")
                 .into_iter()

@@ -1,7 +1,7 @@
 //! Rules about nights: T9 and T9-stays, and what T2, T3, T6 and T7 say of them.
 
 use super::Book;
-use super::facts::{Facts, number, rows, texts};
+use super::facts::{Facts, number, texts};
 use crate::nights::{MOST_ROOMS, key};
 use crate::seats::Leg;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,10 @@ struct Night<'a> {
 }
 
 pub(super) fn check(facts: &Facts<'_>, book: &mut Book) {
-    let found: BTreeMap<&str, Night<'_>> = rows(facts.evidence.state, "Night")
+    let found: BTreeMap<&str, Night<'_>> = facts
+        .evidence
+        .state
+        .rows("Night")
         .map(|(key, row)| {
             let booked = number(row, "booked").unwrap_or_default();
             let stays = texts(row, "stays");
