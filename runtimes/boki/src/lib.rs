@@ -1,0 +1,1 @@
+//! BokiFlow: exactly-once workflows on the shared log.

@@ -1,0 +1,1 @@
+//! The engine: appends, indexes, reads.
