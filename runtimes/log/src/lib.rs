@@ -27,8 +27,11 @@ pub mod ids;
 pub mod member;
 pub mod message;
 pub mod model;
+mod port;
 mod record;
+mod role;
 pub mod sequencer;
+pub mod sim;
 pub mod storage;
 pub mod view;
 
@@ -41,4 +44,5 @@ pub use message::{
     SealedLog,
 };
 pub use record::{Condition, Entry, Record, Step, Trim};
+pub use role::{Bugs, Role};
 pub use view::{Final, Member, Shape, View, assigned, quorum};
