@@ -23,15 +23,32 @@ struct Measured {
 
 /// Closed loop: so many clients on each engine append records of so many bytes, each to a logbook of
 /// its engine, until there are enough.
-fn load(engines: u16, logs: u16, indexes: u16, clients: u64, appends: u64, bytes: usize) -> Measured {
-    let shape = Shape { logs, metas: 3, copies: 3, indexes };
+fn load(
+    engines: u16,
+    logs: u16,
+    indexes: u16,
+    clients: u64,
+    appends: u64,
+    bytes: usize,
+) -> Measured {
+    let shape = Shape {
+        logs,
+        metas: 3,
+        copies: 3,
+        indexes,
+    };
     let begin = Instant::now();
     let (latencies, simulated) = World::simulate(1, Options::default(), move |world| async move {
         let config = Config::of(1, 3, 3, engines, shape);
         let cluster = SimCluster::start(&world, config, lan(), Bugs::default()).expect("it can be");
         assert!(cluster.ready(10 * SECOND).await, "there is no first view");
         let (start, latencies) = (world.now(), Rc::new(RefCell::new(Vec::new())));
-        let ports: Vec<_> = cluster.config().engines.iter().map(|&engine| cluster.port(engine)).collect();
+        let ports: Vec<_> = cluster
+            .config()
+            .engines
+            .iter()
+            .map(|&engine| cluster.port(engine))
+            .collect();
         let each = appends / (u64::from(engines) * clients);
         let mut tasks = Vec::new();
         for (number, port) in (0_u64..).zip(ports) {
@@ -42,7 +59,9 @@ fn load(engines: u16, logs: u16, indexes: u16, clients: u64, appends: u64, bytes
                     let data = vec![7; bytes];
                     for _ in 0..each {
                         let begin = now.now();
-                        book.append(&[1 + client], &data).await.expect("nothing fails here");
+                        book.append(&[1 + client], &data)
+                            .await
+                            .expect("nothing fails here");
                         latencies.borrow_mut().push(now.now() - begin);
                     }
                 }));
@@ -68,8 +87,12 @@ fn load(engines: u16, logs: u16, indexes: u16, clients: u64, appends: u64, bytes
 }
 
 fn main() {
-    println!("simulated; service times as calibrated, links as in `ec2-lan`; 3 storages, 3 sequencers, 3 copies");
-    println!("engines logs indexes clients bytes   appends/s of wall   appends/s simulated   p50 ms   p99 ms");
+    println!(
+        "simulated; service times as calibrated, links as in `ec2-lan`; 3 storages, 3 sequencers, 3 copies"
+    );
+    println!(
+        "engines logs indexes clients bytes   appends/s of wall   appends/s simulated   p50 ms   p99 ms"
+    );
     for (engines, logs, indexes, clients, bytes) in [
         (1, 1, 1, 1, 64),
         (4, 1, 1, 250, 64),
