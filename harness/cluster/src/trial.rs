@@ -16,9 +16,8 @@ use chaos::Chaos;
 use history::{History, Kept};
 use std::cell::RefCell;
 use std::rc::Rc;
-use triptych_log::sim::SimCluster;
+use triptych_log::sim::{SimCluster, lan};
 use triptych_log::{Book, BookId, Bugs, Config, EVERY, Level, SeqNum, Shape};
-use triptych_nodes::sim::SimConfig;
 use triptych_world::{MS, Nanos, Options, Random, SECOND, World, mix_str};
 
 pub use judge::Violation;
@@ -75,7 +74,7 @@ impl Trial {
     async fn inside(self, world: World) -> Outcome {
         let mut random = world.random("trial");
         let plan = Plan::draw(&mut random, self);
-        let network = SimConfig::local();
+        let network = lan();
         let cluster = SimCluster::start(&world, plan.config.clone(), network, self.bugs)
             .expect("the plan draws configurations that can be");
         let mut outcome = Outcome::default();
@@ -136,8 +135,6 @@ impl Trial {
         }
         for &engine in &cluster.config().engines {
             for known in &books {
-                let handle = Book::new(cluster.port(engine), plan.books()[0]);
-                drop(handle);
                 let book = known.id();
                 let handle = Book::new(cluster.port(engine), book);
                 handle.observe(known.progress());

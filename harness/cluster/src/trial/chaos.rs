@@ -7,8 +7,9 @@
 use super::{Plan, stream};
 use std::collections::BTreeMap;
 use triptych_log::Role;
-use triptych_log::sim::SimCluster;
+use triptych_log::sim::{SimCluster, lan};
 use triptych_nodes::NodeId;
+use triptych_nodes::sim::Path;
 use triptych_world::{MS, Nanos, Random, World};
 
 pub(super) struct Chaos {
@@ -59,7 +60,7 @@ impl Chaos {
                 _ => {}
             }
         }
-        self.cluster.sim().set_faults(0.0, 0.0);
+        self.network(0.0, 0.0);
         self.recover(true);
         self.counts.into_iter().collect()
     }
@@ -144,9 +145,23 @@ impl Chaos {
             Role::Engine => "engines killed",
         });
         if role == Role::Storage && self.plan.rot && self.random.chance(0.5) {
-            self.cluster.sim().rot(node);
-            self.count("values rotten");
+            let any = self.random.bits();
+            let rotten = self.cluster.sim().with_store(node, |store| store.rot(any));
+            if rotten.flatten().is_some() {
+                self.count("values rotten");
+            }
         }
+    }
+
+    /// How links lose and double what they carry from now on.
+    fn network(&self, loss: f64, duplication: f64) {
+        let network = lan().network;
+        self.cluster.sim().set_network(Path {
+            loss,
+            duplication,
+            reorder: duplication,
+            ..network
+        });
     }
 
     fn cut(&mut self) {
