@@ -34,6 +34,7 @@ pub mod view;
 
 pub use client::{Book, Port};
 pub use config::{Config, ConfigError, Level, Limits, Timing};
+pub use controller::Controller;
 pub use ids::{BookId, EVERY, LogId, Progress, SeqNum, Shard, Tag, Term, ViewId};
 pub use member::{MEMBERSHIP, Membership};
 pub use message::{
@@ -41,4 +42,5 @@ pub use message::{
     SealedLog,
 };
 pub use record::{Condition, Entry, Record, Step, Trim};
+pub use sequencer::Sequencer;
 pub use view::{Final, Member, Shape, View, assigned, quorum};
