@@ -37,6 +37,7 @@ pub mod view;
 
 pub use client::{Book, Port};
 pub use config::{Config, ConfigError, Level, Limits, Timing};
+pub use controller::Controller;
 pub use ids::{BookId, EVERY, LogId, Progress, SeqNum, Shard, Tag, Term, ViewId};
 pub use member::{MEMBERSHIP, Membership};
 pub use message::{
@@ -45,4 +46,5 @@ pub use message::{
 };
 pub use record::{Condition, Entry, Record, Step, Trim};
 pub use role::{Bugs, Role};
+pub use sequencer::Sequencer;
 pub use view::{Final, Member, Shape, View, assigned, quorum};
