@@ -99,9 +99,12 @@ impl Processes {
     /// Waits until something is so.
     async fn until(&self, node: NodeId, what: &str, is: impl Fn(&Report) -> bool) -> Report {
         let begun = Instant::now();
+        let mut notices = Vec::new();
         loop {
-            let report = self.report(node).await;
+            let mut report = self.report(node).await;
+            notices.append(&mut report.notices);
             if is(&report) {
+                report.notices = notices;
                 return report;
             }
             assert!(
@@ -201,7 +204,10 @@ fn a_node_in_memory_measures_its_work() {
         insist(&processes, PRIMARY, Toy::Look { at: 7 }).await;
         let report = processes.report(PRIMARY).await;
         let add = report.samples["add"];
-        assert_eq!((add.count, add.units), (50, 50));
+        // Under load some were asked for more than once.
+        let count = report.metrics.kinds["add"].messages_in;
+        assert!(count >= 50);
+        assert_eq!((add.count, add.units), (count, count));
         assert_eq!(add.bytes, report.metrics.kinds["add"].bytes_in);
         assert!(add.nanos > 50 * 50, "{add:?}");
         for kind in ["(persisted)", "(read)", "(packet in)", "(packet out)"] {
@@ -225,10 +231,8 @@ fn large_messages_pass_and_too_large_ones_end_the_connection() {
             assert_eq!(insist(&processes, PRIMARY, echo(size)).await, echo(size));
         }
         assert!(processes.client.send(PRIMARY, &echo(limit + 1)));
-        let Event::Lost(node, _) = processes.client.next().await else {
-            panic!("the connection has ended");
-        };
-        assert_eq!(node, PRIMARY);
+        // What else comes was asked for more than once.
+        while !matches!(processes.client.next().await, Event::Lost(PRIMARY, _)) {}
         let report = processes.until(PRIMARY, "it was refused", |report| {
             report.metrics.refused == 1
         });

@@ -25,7 +25,8 @@ pub(super) struct Arrived<M> {
 
 /// What has come and waits for a turn.
 pub(super) enum Input<M> {
-    Packet(Peer, Vec<Arrived<M>>),
+    /// Messages that came at once, and where from; what a node says to itself comes on no line.
+    Packet(Peer, Vec<Arrived<M>>, Option<Rc<Line>>),
     Gone(u64),
 }
 
@@ -153,7 +154,7 @@ impl<M: Message> Core<M> {
             };
             any = true;
             match input {
-                Input::Packet(from, messages) => {
+                Input::Packet(from, messages, _) => {
                     count += messages.len();
                     for arrived in messages {
                         self.take(now, from, arrived);
@@ -259,7 +260,7 @@ impl<M: Message> Core<M> {
                 counters.sample("(packet out)", 1, sent as u64, nanos(writing));
             }
             if let Peer::Client(_) = peer
-                && line.out.borrow().len() > 4 * self.shared.options.limits.client_bytes
+                && line.out.borrow().len() > self.shared.options.limits.cut_off_bytes
             {
                 line.cut_off();
             }
@@ -289,7 +290,7 @@ impl<M: Message> Core<M> {
                 bytes: u32::try_from(size).unwrap_or(u32::MAX),
                 decoding: 0,
             };
-            return self.shared.put(Input::Packet(peer, vec![arrived]));
+            return self.shared.put(Input::Packet(peer, vec![arrived], None));
         }
         let last = self.touched.last().filter(|(last, _)| *last == peer);
         let known = match (last, peer) {
