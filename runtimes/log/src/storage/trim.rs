@@ -202,7 +202,8 @@ impl Storage {
             let Some(place) = log.shards[engine] else {
                 continue;
             };
-            *budget = budget.saturating_sub((end - start) as usize);
+            let end = end.min(self.shards[place].seen);
+            *budget = budget.saturating_sub(end.saturating_sub(start) as usize);
             for local in start..end {
                 let seq = SeqNum(first.0 + u64::from(local - start));
                 match self.shards[place].kept(local) {
