@@ -71,6 +71,8 @@ struct Part {
     shards: Vec<Shelf>,
     /// How many records are applied.
     position: u32,
+    /// Positions of records that were freed before they were applied, as ranges.
+    freed: Vec<(u32, u32)>,
     /// Entries that are not applied yet.
     entries: BTreeMap<u32, Arc<Entry>>,
     /// All entries below this are known.
@@ -287,6 +289,14 @@ impl Index {
         self.at != before
     }
 
+    /// Everything below this is known of the entries.
+    fn frontier(&self) -> (ViewId, u32) {
+        let parts = self.parts.iter().skip(usize::from(self.at.view) - 1);
+        let mut parts = (self.at.view..).zip(parts);
+        let unfinished = parts.find(|(_, part)| part.end != Some(part.known));
+        unfinished.map_or((ViewId::MAX, 0), |(view, part)| (view, part.known))
+    }
+
     fn cut(
         &mut self,
         first: u32,
@@ -296,14 +306,25 @@ impl Index {
     ) {
         let (view, log) = (self.at.view, self.log);
         let term = Term { view, log };
+        let frontier = self.frontier();
         let mut part = std::mem::take(&mut self.parts[usize::from(view) - 1]);
         let mut places = (0..part.engines.len()).filter(|&at| deltas[at] > 0);
         for (_, start, delta, at) in assigned(&part.engines, term, first, starts, deltas) {
             let Some(place) = places.next() else { break };
+            let position = |id: u32| at.position() + (id - start);
+            let (mut next, freed) = (start, &mut part.freed);
             part.shards[place].take(start + delta, |id, item| {
-                let seq = SeqNum::new(term, at.position() + (id - start));
-                self.record(Place::new(seq, place as u16), seq, &item, seen);
+                if id > next {
+                    note(freed, position(next), position(id));
+                }
+                next = id + 1;
+                let seq = SeqNum::new(term, position(id));
+                let place = Place::new(seq, place as u16);
+                self.record(place, seq, &item, frontier, seen);
             });
+            if next < start + delta {
+                note(freed, position(next), position(start + delta));
+            }
         }
         part.position = first + deltas.iter().sum::<u32>();
         self.parts[usize::from(view) - 1] = part;
@@ -314,10 +335,11 @@ impl Index {
         place: Place,
         seq: SeqNum,
         item: &Item,
+        frontier: (ViewId, u32),
         seen: &mut impl FnMut(BookId, Tag),
     ) {
         if let Some(condition) = &item.condition {
-            let refused = self.decide(item.book, *condition, seq);
+            let refused = self.decide(item.book, *condition, seq, frontier);
             if let Some(tail) = refused
                 && self.bug != Some(Bug::ConditionIgnored)
             {
@@ -337,14 +359,20 @@ impl Index {
     }
 
     /// Whether a conditional append is refused, and then the newest record of the stream.
-    fn decide(&self, book: BookId, condition: Condition, seq: SeqNum) -> Option<SeqNum> {
+    fn decide(
+        &self,
+        book: BookId,
+        condition: Condition,
+        seq: SeqNum,
+        frontier: (ViewId, u32),
+    ) -> Option<SeqNum> {
         let Condition { tag, tail } = condition;
         let streams = self.books.get(&book);
         let bound = streams.map_or(SeqNum::ZERO, |streams| streams.bound(tag));
         let newest = streams.and_then(|streams| streams.newest(tag));
         // Whoever tries again after what it is told must not be refused for what was trimmed.
         let newest = newest.map_or(SeqNum(bound.0.saturating_sub(1)), |at| at.seq(self.log));
-        let refused = match self.ahead.refused(book, tag, seq) {
+        let refused = match self.ahead.refused(book, tag, seq, frontier) {
             Some(listed) => listed,
             None => newest > tail || (bound > SeqNum::ZERO && tail.next() < bound),
         };
@@ -450,22 +478,32 @@ impl Index {
             let at = usize::from(term.view).checked_sub(1)?;
             self.parts.get(at).map(|part| part.position)
         };
-        term.view < self.at.view
-            || term.view == self.at.view && position().is_some_and(|upto| seq.position() < upto)
+        term.view > 0
+            && (term.view < self.at.view
+                || term.view == self.at.view
+                    && position().is_some_and(|upto| seq.position() < upto))
     }
 
     /// How a conditional append was decided: taken, or refused, and then what was the newest record
-    /// of its stream. None as long as the index has not come to it, or if it is so old that nobody
-    /// remembers.
+    /// of its stream. None as long as the index has not come to it, or if it is so long gone that
+    /// nobody remembers.
     pub fn verdict(&self, seq: SeqNum) -> Option<Result<(), SeqNum>> {
         if !self.has_passed(seq) {
             return None;
         }
         match self.refused.get(&seq) {
             Some(refusal) => Some(Err(refusal.tail)),
-            None if seq <= self.forgotten => None,
+            None if seq <= self.forgotten || self.was_freed(seq) => None,
             None => Some(Ok(())),
         }
+    }
+
+    /// Whether a record was freed before the index came to it.
+    fn was_freed(&self, seq: SeqNum) -> bool {
+        let at = usize::from(seq.term().view).wrapping_sub(1);
+        let freed = self.parts.get(at).map_or(&[][..], |part| &part.freed);
+        let before = freed.partition_point(|&(from, _)| from <= seq.position());
+        before > 0 && seq.position() < freed[before - 1].1
     }
 
     /// Whether there are trims without a release.
@@ -546,6 +584,14 @@ impl Index {
     }
 }
 
+/// Adds a range to the end of some.
+fn note(ranges: &mut Vec<(u32, u32)>, from: u32, to: u32) {
+    match ranges.last_mut() {
+        Some(last) if last.1 == from => last.1 = to,
+        _ => ranges.push((from, to)),
+    }
+}
+
 /// Whether what a stream refused may have been decided by records that a trim has freed. The stream
 /// of all loses records by any trim.
 fn concerns(trim: &Trim, tag: Tag) -> bool {
@@ -554,10 +600,18 @@ fn concerns(trim: &Trim, tag: Tag) -> bool {
 }
 
 impl Ahead {
-    /// Whether releases to come say that an append was refused; none if they say nothing of it.
-    fn refused(&self, book: BookId, tag: Tag, seq: SeqNum) -> Option<bool> {
+    /// Whether releases to come say that an append was refused; none if they say nothing of it. Those
+    /// behind the frontier say nothing: an earlier one may be missing that lists it, and then no
+    /// later one does.
+    fn refused(
+        &self,
+        book: BookId,
+        tag: Tag,
+        seq: SeqNum,
+        frontier: (ViewId, u32),
+    ) -> Option<bool> {
         let releases = self.releases.get(&book)?;
-        let of_stream = releases.iter().filter_map(|(place, entry)| {
+        let of_stream = releases.range(..frontier).filter_map(|(place, entry)| {
             let Step::Release { trim, refused } = &entry.step else {
                 return None;
             };

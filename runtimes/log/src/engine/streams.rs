@@ -63,12 +63,17 @@ impl Every {
         }
     }
 
-    /// Takes dead places out: at once at the beginning, elsewhere when they are the majority.
+    /// Takes dead places out: at once at both ends, elsewhere when they are half of all.
     fn tidy(&mut self) {
         while self.held.front() == Some(&0) {
             self.pop();
         }
-        if self.dead * 2 > self.places.len() {
+        while self.held.back() == Some(&0) {
+            self.held.pop_back();
+            self.places.pop_back();
+            self.dead -= 1;
+        }
+        if self.dead > 0 && self.dead * 2 >= self.places.len() {
             let held = &self.held;
             let mut at = 0;
             self.places.retain(|_| {
