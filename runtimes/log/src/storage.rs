@@ -357,6 +357,7 @@ impl Node for Storage {
         let cuts: usize = self.terms.values().map(TermLog::cuts).sum();
         vec![
             ("view", u64::from(self.membership.newest())),
+            ("member", u64::from(self.membership.is_member())),
             ("complete", u64::from(self.membership.complete)),
             ("records", records),
             ("bytes", bytes),
