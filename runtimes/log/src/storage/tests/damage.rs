@@ -161,7 +161,7 @@ fn a_copy_that_comes_after_its_release_is_freed() {
     rig.pass(10 * MS);
     assert_eq!(rig.gauge("freed"), 1);
     rig.replicate(E0, [0]);
-    rig.pass(10 * MS);
+    rig.pass(100 * MS);
     assert_eq!(
         (rig.gauge("freed"), rig.read(at(0))),
         (2, Some(Err(Missing::Freed)))
