@@ -90,8 +90,8 @@ struct State {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Action {
-    /// A storage has one more record of an engine, and the primary hears of it.
-    Store(usize, usize),
+    /// The second storage has one more record of an engine, and the primary hears of it.
+    Store(usize),
     Cut(ViewId),
     /// The primary sends everything again.
     Again(ViewId),
@@ -176,7 +176,6 @@ impl Terms {
                 let carried = entries.0 as usize..entries.1 as usize;
                 let carried = state.made[at].get(carried)?.to_vec();
                 let log = Self::logs(state, view)[usize::from(to)].as_mut()?;
-                let before = log.clone();
                 log.accept(&carried, committed);
                 log.persisted(log.len());
                 let accepted = Sent::Accepted {
@@ -184,9 +183,8 @@ impl Terms {
                     from: to,
                     entries: log.durable(),
                 };
-                let same = *log == before;
-                let is_new = state.network.insert(accepted);
-                (!same || is_new).then_some(())
+                state.network.insert(accepted);
+                Some(())
             }
             Sent::Accepted {
                 view,
@@ -227,6 +225,54 @@ impl Terms {
         is_new.then_some(())
     }
 
+    /// Leaves out messages that change nothing, whenever they come: states that differ in them alone
+    /// are the same.
+    fn tidy(&self, state: &mut State) {
+        let before = std::mem::take(&mut state.network);
+        let ignored = |sent: &Sent| match *sent {
+            Sent::Accept {
+                view,
+                to,
+                entries,
+                committed,
+            } => {
+                let logs = if view == 1 {
+                    &state.first
+                } else {
+                    &state.second
+                };
+                match &logs[usize::from(to)] {
+                    // It has crashed; or it may have yet to learn of the view.
+                    None => view == 1 || state.first[usize::from(to)].is_none(),
+                    Some(log) => {
+                        let sealed = log.is_sealed() && self.metalog != Some(Bug::ForgetSeal);
+                        sealed || (entries.1 <= log.len() && committed <= log.committed())
+                    }
+                }
+            }
+            Sent::Accepted {
+                view,
+                from,
+                entries,
+            } => {
+                let primary = Self::primary(state, view).map(|(primary, _)| usize::from(primary));
+                let logs = if view == 1 {
+                    &state.first
+                } else {
+                    &state.second
+                };
+                let log = primary.and_then(|primary| logs[primary].as_ref());
+                log.is_none_or(|log| {
+                    let sealed = log.is_sealed() && self.metalog != Some(Bug::ForgetSeal);
+                    sealed || entries <= log.position(NodeId(100 + from))
+                })
+            }
+            Sent::Sealed { .. } => state.ended.is_some(),
+        };
+        let network = before.into_iter().filter(|sent| !ignored(sent)).collect();
+        state.network = network;
+    }
+
     fn choose(state: &mut State) -> Option<()> {
         let end = state.ending.finals()?.first()?.clone();
         let up = (0..3).filter(|&at| state.first[usize::from(at)].is_some());
@@ -258,12 +304,11 @@ impl Terms {
 
     fn step(&self, state: &mut State, action: &Action) -> Option<()> {
         match action {
-            &Action::Store(storage, engine) => {
-                let below = &mut state.stored[storage][engine];
+            &Action::Store(engine) => {
+                let below = &mut state.stored[1][engine];
                 *below += 1;
                 let below = [(NodeId(1000 + engine as u16), *below)];
-                let primary = state.first[0].as_mut()?;
-                primary.report(NodeId(200 + storage as u16), &below);
+                state.first[0].as_mut()?.report(NodeId(201), &below);
                 Some(())
             }
             &Action::Cut(view) => {
@@ -312,7 +357,13 @@ impl Model for Terms {
 
     fn init_states(&self) -> Vec<State> {
         let view = Arc::new(view(1, members(100, 3)));
-        let primary = Metalog::primary(&view, FIRST, self.metalog);
+        let mut primary = Metalog::primary(&view, FIRST, self.metalog);
+        // The first storage has everything from the beginning; the second gets one after the other.
+        for engine in 0..2 {
+            let below = [(NodeId(1000 + engine as u16), self.records[engine])];
+            let log = primary.as_mut();
+            log.map(|log| log.report(NodeId(200), &below));
+        }
         let backup = || Some(Metalog::backup(FIRST, self.metalog));
         vec![State {
             first: vec![primary, backup(), backup()],
@@ -320,7 +371,7 @@ impl Model for Terms {
             made: [Vec::new(), Vec::new()],
             said: BTreeMap::new(),
             network: BTreeSet::new(),
-            stored: [[0; 2]; 2],
+            stored: [self.records, [0; 2]],
             crashed: None,
             back: false,
             ending: Ending::new(view, Level::Memory, self.ending),
@@ -332,11 +383,9 @@ impl Model for Terms {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         let (up, ended) = (|at: usize| state.first[at].is_some(), state.ended.is_some());
-        for storage in 0..2 {
-            for engine in 0..2 {
-                if state.stored[storage][engine] < self.records[engine] && !ended {
-                    actions.push(Action::Store(storage, engine));
-                }
+        for engine in 0..2 {
+            if state.stored[1][engine] < self.records[engine] {
+                actions.push(Action::Store(engine));
             }
         }
         for view in [1, 2] {
@@ -370,6 +419,7 @@ impl Model for Terms {
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
         self.step(&mut next, &action)?;
+        self.tidy(&mut next);
         Some(next)
     }
 
@@ -416,7 +466,7 @@ impl Model for Terms {
                 let crashed = state.crashed.filter(|&at| at > 0 && !state.back);
                 let unheard = primary.zip(crashed);
                 let unheard = unheard.is_some_and(|(log, at)| log.position(NodeId(100 + at)) == 0);
-                unheard && !state.seen[0].is_empty()
+                unheard && !state.seen[0].is_empty() && state.second[0].is_none()
             }),
             Property::<Self>::sometimes("an uncommitted entry becomes final", |_, state| {
                 let ended = state.ended.as_ref();
