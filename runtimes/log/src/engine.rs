@@ -36,6 +36,7 @@ use decisions::Decisions;
 use indexing::Indexing;
 use producer::{Ordered, Producer};
 use reads::{Reads, Sources};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -91,6 +92,8 @@ pub struct Engine {
     cache: Cache,
     /// Whether [`TICK`] is set.
     ticking: bool,
+    /// When it asked for newer views last.
+    told: Cell<Option<Nanos>>,
     /// Kept to save allocations.
     ordered: Vec<Ordered>,
 }
@@ -103,6 +106,7 @@ macro_rules! turn {
             out: $out,
             members: &$engine.members,
             bug: $engine.bug,
+            told: &$engine.told,
         }
     };
 }
@@ -128,6 +132,7 @@ impl Engine {
             trims: Trims::default(),
             cache,
             ticking: false,
+            told: Cell::new(None),
             ordered: Vec::new(),
         }
     }
@@ -221,11 +226,11 @@ impl Engine {
         entries: &[Arc<Entry>],
         out: &mut Out<Message>,
     ) {
+        let mut turn = turn!(self, now, out);
         if term.view > self.members.newest() {
-            self.members.tell(out);
+            turn.ask_for_views();
             return;
         }
-        let mut turn = turn!(self, now, out);
         let mut ordered = std::mem::take(&mut self.ordered);
         self.producer
             .committed(&mut turn, term, entries, &mut ordered);
@@ -250,7 +255,7 @@ impl Engine {
             }
             let (seq, progress, record) = (one.seq, one.progress, one.record);
             let aux = None;
-            self.cache.put(now, me, &Found { seq, record, aux });
+            self.cache.put(now, me, Found { seq, record, aux });
             if let Some(waiter) = one.waiter {
                 turn.reply(waiter, Reply::Appended { seq, progress });
             }

@@ -153,7 +153,7 @@ impl Deciding {
             Ok(()) => {
                 let aux = None;
                 let me = turn.members.me().node;
-                cache.put(turn.now, me, &Found { seq, record, aux });
+                cache.put(turn.now, me, Found { seq, record, aux });
                 Reply::Appended { seq, progress }
             }
             Err(tail) => Reply::Refused { tail, progress },
