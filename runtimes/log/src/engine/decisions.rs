@@ -3,7 +3,7 @@
 
 use super::cache::Cache;
 use super::indexing::Indexing;
-use super::producer::Ordered;
+use super::sending::Ordered;
 use super::turn::{Turn, Waiter, nth};
 use crate::{Failure, Found, LogId, Message, Reply, SeqNum, View};
 use std::collections::BTreeMap;
