@@ -396,7 +396,9 @@ fn seeded_defects_of_appends_are_seen() {
 
     let mut desk = Desk::new(Some(Bug::LocalIdReuse));
     desk.begin(&[OTHER, ME]);
-    (0..4).for_each(|_| drop(desk.append(&[])));
+    for _ in 0..4 {
+        desk.append(&[]);
+    }
     desk.committed(1, &[cut(0, 0, &[0, 0], &[0, 3])]);
     let replies = desk.replies();
     assert_eq!(replies.last(), Some(&(4, appended(2, 1))), "{replies:?}");

@@ -19,11 +19,14 @@ struct Orders {
     bug: Option<Bug>,
 }
 
+/// What a holder tells: of which shard, from, to before, and the records.
+type Range = (Shard, u32, u32, Vec<(u32, triptych_log::Item)>);
+
 /// What of a [`World`] threads may share.
 struct Parts {
     views: Vec<Arc<triptych_log::View>>,
     entries: Vec<Vec<Arc<triptych_log::Entry>>>,
-    ranges: Vec<(Shard, u32, u32, Vec<(u32, triptych_log::Item)>)>,
+    ranges: Vec<Range>,
     after: std::collections::BTreeMap<Progress, index_world::Snapshot>,
     /// What the reader may have seen.
     readers: Vec<Progress>,

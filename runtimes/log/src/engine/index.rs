@@ -16,6 +16,8 @@
 //! were committed by then.
 
 use super::Bug;
+use super::ahead::{Ahead, By, concerns};
+use super::part::{Part, note};
 use super::shelf::Shelf;
 use super::streams::{Place, Streams};
 use crate::{
@@ -27,9 +29,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use triptych_nodes::NodeId;
-
-/// A trim's name: who asked, and its number for it.
-type By = (NodeId, u64);
 
 /// The index of a physical log. See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,30 +61,6 @@ struct Refusal {
     book: BookId,
     /// The newest record of the condition's stream at that point, as far as it is known.
     tail: SeqNum,
-}
-
-/// One view of the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Part {
-    engines: Vec<crate::Member>,
-    shards: Vec<Shelf>,
-    /// How many records are applied.
-    position: u32,
-    /// Positions of records that were freed before they were applied, as ranges.
-    freed: Vec<(u32, u32)>,
-    /// Entries that are not applied yet.
-    entries: BTreeMap<u32, Arc<Entry>>,
-    /// All entries below this are known.
-    known: u32,
-    /// How many entries there are in all, if the view is over.
-    end: Option<u32>,
-}
-
-/// What entries that are known but not applied yet say of trims.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Ahead {
-    trims: BTreeMap<By, BTreeSet<(ViewId, u32)>>,
-    releases: BTreeMap<BookId, BTreeMap<(ViewId, u32), Arc<Entry>>>,
 }
 
 /// A record that an index found: its place, and the engine in whose shard it is.
@@ -415,7 +390,8 @@ impl Index {
         }
         self.open.remove(&trim.by);
         let book = trim.book;
-        for &seq in listed {
+        let listed: BTreeSet<SeqNum> = listed.iter().copied().collect();
+        for &seq in &listed {
             let tail = SeqNum::ZERO;
             self.refused.entry(seq).or_insert(Refusal { book, tail });
         }
@@ -581,72 +557,6 @@ impl Index {
                 gaps.map(move |(from, to)| (Shard { term, engine }, from, to))
             })
             .collect()
-    }
-}
-
-/// Adds a range to the end of some.
-fn note(ranges: &mut Vec<(u32, u32)>, from: u32, to: u32) {
-    match ranges.last_mut() {
-        Some(last) if last.1 == from => last.1 = to,
-        _ => ranges.push((from, to)),
-    }
-}
-
-/// Whether what a stream refused may have been decided by records that a trim has freed. The stream
-/// of all loses records by any trim.
-fn concerns(trim: &Trim, tag: Tag) -> bool {
-    let streams = trim.streams.iter().map(|&(cut, _)| cut);
-    tag == EVERY || streams.into_iter().any(|cut| cut == EVERY || cut == tag)
-}
-
-impl Ahead {
-    /// Whether releases to come say that an append was refused; none if they say nothing of it. Those
-    /// behind the frontier say nothing: an earlier one may be missing that lists it, and then no
-    /// later one does.
-    fn refused(
-        &self,
-        book: BookId,
-        tag: Tag,
-        seq: SeqNum,
-        frontier: (ViewId, u32),
-    ) -> Option<bool> {
-        let releases = self.releases.get(&book)?;
-        let of_stream = releases.range(..frontier).filter_map(|(place, entry)| {
-            let Step::Release { trim, refused } = &entry.step else {
-                return None;
-            };
-            let first = self.trims.get(&trim.by)?.first()?;
-            (concerns(trim, tag) && first < place).then(|| refused.contains(&seq))
-        });
-        of_stream.reduce(|a, b| a || b)
-    }
-}
-
-impl Part {
-    /// Whether an entry can be one of this view.
-    fn is_sound(&self, entry: &Entry) -> bool {
-        let Step::Cut {
-            first,
-            starts,
-            deltas,
-        } = &entry.step
-        else {
-            return true;
-        };
-        let end = |of: &[u32]| of.iter().map(|&n| u64::from(n)).sum::<u64>();
-        starts.len() == self.engines.len()
-            && deltas.len() == self.engines.len()
-            && u64::from(*first) + end(deltas) <= u64::from(u32::MAX)
-            && starts
-                .iter()
-                .zip(deltas)
-                .all(|(start, delta)| start.checked_add(*delta).is_some())
-    }
-
-    /// Whether a cut begins where the entries applied so far have ended.
-    fn follows(&self, first: u32, starts: &[u32]) -> bool {
-        let mut shards = self.shards.iter().map(Shelf::applied).zip(starts);
-        first == self.position && shards.all(|(applied, &start)| applied == start)
     }
 }
 
