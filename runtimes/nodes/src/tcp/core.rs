@@ -223,11 +223,18 @@ impl<M: Message> Core<M> {
             match &mut self.backing {
                 Backing::Disk(writer, _) => writer.persist(persist),
                 Backing::Memory(store) => {
-                    let token = persist.token;
-                    store.persist(now, persist);
+                    let accepted = store.persist(now, persist);
+                    let token = accepted.map(|(_, token)| token);
                     self.done.extend(token.map(Done::Persisted));
                 }
             }
+        }
+        if let Backing::Memory(store) = &mut self.backing
+            && store.sync(now).is_some()
+        {
+            let mut tokens = Vec::new();
+            store.synced(now, &mut tokens);
+            self.done.extend(tokens.into_iter().map(Done::Persisted));
         }
         for read in self.out.reads.drain(..) {
             match &mut self.backing {

@@ -149,7 +149,12 @@ fn begin<M: Message>(
     control: &Arc<Control>,
 ) -> Result<(Box<dyn Node<Message = M>>, Backing), StoreError> {
     let Some(store) = store else {
-        let store = SimStore::new(StoreConfig::ideal(), 0);
+        // Nobody crashes it, so it need not know how to take anything back.
+        let config = StoreConfig {
+            writeback: 0,
+            ..StoreConfig::ideal()
+        };
+        let store = SimStore::new(config, 0);
         return Ok((factory(&store), Backing::Memory(Box::new(store))));
     };
     let node = factory(&store);
