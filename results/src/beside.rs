@@ -143,19 +143,19 @@ fn latencies(group: &[Point], sources: &[&Published]) -> Grid {
     let head = |text: &str| text.replace("REF", reference);
     Grid {
         title: format!(
-            "{} on {}, beside published numbers ({})",
+            "{} on {}, ms, beside published numbers ({})",
             first.profile, first.latency_profile, first.time_label
         ),
         head: [
             "req/s",
             "runtime",
-            "p50, ms",
+            "p50",
             "publ.",
-            "p99, ms",
+            "p99",
             "publ.",
-            "p50 / REF",
+            "p50/REF",
             "publ.",
-            "p99 / REF",
+            "p99/REF",
             "publ.",
             "verdict",
         ]
@@ -192,7 +192,8 @@ fn row(
         let ms = published.own.and_then(|own| Some((own, of(own)?)));
         let text = ms.map_or(NONE.into(), |(own, ms)| {
             let mark = if own.in_sample { IN_SAMPLE } else { "" };
-            format!("{}{mark}", significant(ms, 4))
+            // As it was printed there.
+            format!("{}{mark}", plain(ms))
         });
         let other = published.other.and_then(of);
         let ratio = ms.zip(other).map(|((_, ms), other)| ms / other);
@@ -337,7 +338,7 @@ fn counted(run: &LoadedRun, counters: &[String]) -> Option<f64> {
     let store = counters
         .iter()
         .any(|name| name.starts_with("store calls: "));
-    (!there.is_empty() || store).then(|| there.iter().sum())
+    (!there.is_empty() || store).then(|| there.iter().fold(0.0, |sum, one| sum + one))
 }
 
 /// What requests like those of the run do on average; nothing if it is not known of some kind.

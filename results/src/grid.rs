@@ -1,5 +1,7 @@
 //! A table of texts, laid out as plain text or as Markdown.
 
+use crate::table::clipped;
+
 /// A table with a title above it and notes below.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grid {
@@ -16,8 +18,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// As plain text with aligned columns. Notes are broken so that no line of theirs is longer than
-    /// `width`.
+    /// As plain text with aligned columns, no line longer than `width`: rows are cut off, notes
+    /// broken.
     pub fn plain(&self, width: usize) -> String {
         let all = || std::iter::once(&self.head).chain(&self.rows);
         let longest = |column: usize| {
@@ -35,7 +37,8 @@ impl Grid {
                     format!("{cell:>width$}")
                 }
             });
-            out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+            let line = cells.collect::<Vec<_>>().join("  ");
+            out.push_str(clipped(line.trim_end(), width).trim_end());
             out.push('\n');
         }
         for note in &self.notes {
@@ -103,12 +106,12 @@ mod tests {
     #[test]
     fn columns_line_up_and_notes_are_broken() {
         assert_eq!(
-            grid().plain(10),
+            grid().plain(17),
             "Two of them\n\
-             name  amount  verdict\n\
-             a        1.5  valid\n\
+             name  amount  ve…\n\
+             a        1.5  va…\n\
              b|c    20.25\n\
-             one two\n  three\n  four\n"
+             one two three\n  four\n"
         );
     }
 
