@@ -204,9 +204,9 @@ impl Published {
                     return Err(wrong("rates must rise"));
                 }
                 last = point.rate;
-                // NaN is no 99th percentile either.
-                if point.p99_ms.is_some_and(|p99| !(p99 >= point.p50_ms)) {
-                    return Err(wrong("p99_ms is less than p50_ms"));
+                let tail = point.p99_ms.unwrap_or(point.p50_ms);
+                if !tail.is_finite() || tail < point.p50_ms {
+                    return Err(wrong("p99_ms is less than p50_ms, or no number"));
                 }
                 if point.in_sample != point.fitted.is_some() {
                     return Err(wrong(
