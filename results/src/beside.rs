@@ -147,17 +147,8 @@ fn latencies(group: &[Point], sources: &[&Published]) -> Grid {
             first.profile, first.latency_profile, first.time_label
         ),
         head: [
-            "req/s",
-            "runtime",
-            "p50",
-            "publ.",
-            "p99",
-            "publ.",
-            "p50/REF",
-            "publ.",
-            "p99/REF",
-            "publ.",
-            "verdict",
+            "req/s", "runtime", "p50", "publ.", "p99", "publ.", "p50/REF", "publ.", "p99/REF",
+            "publ.", "verdict",
         ]
         .map(head)
         .to_vec(),
