@@ -88,7 +88,10 @@ fn load(
 /// Seconds that this thread has run so far.
 fn busy() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
-    let ran = stat.split(' ').next().and_then(|ran| ran.parse::<u64>().ok());
+    let ran = stat
+        .split(' ')
+        .next()
+        .and_then(|ran| ran.parse::<u64>().ok());
     ran.expect("the first number is the time on a core, in nanoseconds") as f64 / 1e9
 }
 
@@ -99,7 +102,23 @@ fn main() {
     println!(
         "engines logs indexes clients bytes   appends/s of core   appends/s simulated   p50 ms   p99 ms"
     );
-    for (engines, logs, indexes, clients, bytes) in [
+    // Or one of one's own: five numbers in the order of the columns.
+    let own: Vec<u64> = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .collect();
+    let own = match own[..] {
+        [engines, logs, indexes, clients, bytes] => {
+            vec![(
+                engines as u16,
+                logs as u16,
+                indexes as u16,
+                clients,
+                bytes as usize,
+            )]
+        }
+        _ => Vec::new(),
+    };
+    let shipped = [
         (1, 1, 1, 1, 64),
         (4, 1, 1, 250, 64),
         (4, 1, 1, 250, 1024),
@@ -110,7 +129,13 @@ fn main() {
         (8, 1, 8, 250, 1024),
         (8, 2, 1, 250, 1024),
         (8, 4, 1, 250, 1024),
-    ] {
+    ];
+    let all = if own.is_empty() {
+        &shipped[..]
+    } else {
+        &own[..]
+    };
+    for &(engines, logs, indexes, clients, bytes) in all {
         let appends = if clients == 1 { 5_000 } else { 400_000 };
         let m = load(engines, logs, indexes, clients, appends, bytes);
         println!(
