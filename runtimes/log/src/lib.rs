@@ -40,5 +40,6 @@ pub use message::{
     Ballot, Direction, Failure, Found, Item, Message, Missing, NotHere, Read, Reply, Request,
     SealedLog,
 };
+pub use model::{Conduct, ModelLog};
 pub use record::{Condition, Entry, Record, Step, Trim};
 pub use view::{Final, Member, Shape, View, assigned, quorum};
