@@ -10,16 +10,21 @@ use crate::record::{Entry, What, intents, locks};
 use crate::{BOOK, Shared};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::rc::Rc;
 use triptych_api::model::Item;
 use triptych_api::{Name, State, Value};
 use triptych_faas::Gauges;
-use triptych_log::{Book, Reply, Request, SeqNum, Tag};
+use triptych_log::{Book, Failure, Reply, Request, SeqNum, Tag};
 use triptych_site::{KEY, tables};
 use triptych_store::{Request as Ask, patient_pages};
+use triptych_world::{MS, Nanos};
 
 /// How many records are read at once.
 const PAGE: u16 = 512;
+/// How often the log is asked again that does not answer, and how long after.
+const TRIES: u32 = 50;
+const PAUSE: Nanos = 100 * MS;
 
 /// What was read of functions' streams so far: looks are many, and each reads on from the last.
 #[derive(Default)]
@@ -35,17 +40,29 @@ struct Watched {
 
 type Looked<T> = Result<T, String>;
 
-fn book(shared: &Shared) -> Book {
-    let book = Book::new(shared.port.unmetered(), BOOK);
-    book.observe(shared.port.asked().newest.get());
-    book
+/// Asks the log until it answers, but not for ever.
+async fn insist<T, F: Future<Output = Result<T, Failure>>>(
+    shared: &Shared,
+    ask: impl Fn() -> F,
+) -> Looked<T> {
+    let mut tried = 0;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) if tried == TRIES => return Err(failure.to_string()),
+            Err(_) => tried += 1,
+        }
+        shared.site.world.sleep(PAUSE).await;
+    }
 }
 
-async fn all(book: &Book, tag: Tag, mut from: SeqNum) -> Looked<Vec<Placed>> {
+/// All records of a stream from a place on.
+async fn all(shared: &Shared, tag: Tag, mut from: SeqNum) -> Looked<Vec<Placed>> {
+    let book = Book::new(shared.port.unmetered(), BOOK);
+    book.observe(shared.port.asked().newest.get());
     let mut all = Vec::new();
     loop {
-        let page = book.read_some(tag, from, PAGE).await;
-        let page = page.map_err(|failure| failure.to_string())?;
+        let page = insist(shared, || book.read_some(tag, from, PAGE)).await?;
         for found in &page {
             from = found.seq.next();
             let entry = Entry::decode(&found.record.data);
@@ -66,7 +83,7 @@ pub(crate) async fn pending(shared: &Shared) -> Looked<Vec<String>> {
             let mut known = shared.watch.0.borrow_mut();
             known.entry(name.clone()).or_default().from
         };
-        let news = all(&book(shared), intents(name), from).await?;
+        let news = all(shared, intents(name), from).await?;
         let mut known = shared.watch.0.borrow_mut();
         let watched = known.entry(name.clone()).or_default();
         if let Some((last, _)) = news.last() {
@@ -133,7 +150,7 @@ async fn look_at(shared: &Shared, table: &Name, item: &Item, state: &mut State) 
         // No transaction has ever asked for it.
         return Ok(());
     }
-    let records = all(&book(shared), locks(table, key), SeqNum::ZERO).await?;
+    let records = all(shared, locks(table, key), SeqNum::ZERO).await?;
     let last = records
         .into_iter()
         .rev()
@@ -170,8 +187,8 @@ pub(crate) async fn gauges(shared: &Shared) -> Looked<Gauges> {
         (Name::from("log_reads"), asked.reads.get()),
         (Name::from("log_trims"), asked.trims.get()),
     ]);
-    let status = shared.port.unmetered().ask(Request::Status).await;
-    match status.map_err(|failure| failure.to_string())? {
+    let port = shared.port.unmetered();
+    match insist(shared, || port.ask(Request::Status)).await? {
         Reply::Status { gauges: found, .. } => {
             let named = |(name, amount): (String, u64)| (Name::from(format!("log_{name}")), amount);
             gauges.extend(found.into_iter().map(named));

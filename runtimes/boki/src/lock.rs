@@ -206,7 +206,9 @@ impl Run {
         let update = vec![set(LOCK, word)];
         let marked = self.update_item("boki.lock.mark", at, update, guard, Return::AllNew);
         let Some(item) = marked.await? else {
-            // A late execution: others have ended the transaction.
+            // A late execution: others have ended the transaction, and what they had seen of the log
+            // stands in the item.
+            self.look("boki.lock.over", at).await?;
             return Err(Error::Interrupted(format!("transaction {tx} is over")));
         };
         let seen = Seen::of(item.unwrap_or_default())?;
@@ -235,12 +237,15 @@ impl Run {
         since: SeqNum,
         value: Option<&Value>,
     ) -> Result<()> {
-        let mut update = vec![set(SEAL, number(since)), Action::Remove(Path::attr(LOCK))];
+        let mut update = vec![
+            set(SEAL, number(since)),
+            set(PROGRESS, self.seen_so_far()),
+            Action::Remove(Path::attr(LOCK)),
+        ];
         if let Some(value) = value {
             update.extend([
                 set(VALUE, value.clone()),
                 set(VERSION, number(since)),
-                set(PROGRESS, self.seen_so_far()),
                 Action::Remove(Path::attr(OWNER)),
             ]);
         }

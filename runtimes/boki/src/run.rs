@@ -225,7 +225,7 @@ impl Run {
     }
 }
 
-fn learned_of(step: &str, what: What) -> Result<Value> {
+pub(crate) fn learned_of(step: &str, what: What) -> Result<Value> {
     match what {
         What::Learned(value) => Ok(value),
         other => Err(diverged(step, &other)),

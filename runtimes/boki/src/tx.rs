@@ -28,7 +28,7 @@ use crate::Bug;
 use crate::item::Op;
 use crate::journal::Placed;
 use crate::record::{Callee, Tx, What, transaction};
-use crate::run::{Run, diverged};
+use crate::run::{Run, diverged, learned_of};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::model::{from_value, mix_str, to_value};
@@ -240,7 +240,13 @@ impl Run {
         if let Some(learned) = self.learned(step.as_str())? {
             return unlisted(&learned);
         }
-        let committed = self.tx_hold_all(tx, table, keys).await?;
+        let committed = match self.tx_hold_all(tx, table, keys).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                let (_, known) = self.late(step, error).await?;
+                return unlisted(&learned_of(step.as_str(), known)?);
+            }
+        };
         self.catch_up_tx(&tx.id).await?;
         let values: Vec<Option<Value>> = self.tx_view(&tx.id, |view| {
             let value = |key: &Name| {
@@ -286,6 +292,16 @@ impl Run {
             .collect())
     }
 
+    /// What a step came to, if it could not be done because this execution is late: others have done
+    /// it, and what this one has read of the instance's stream was too old to tell.
+    async fn late(&self, step: &Step, error: Error) -> Result<(SeqNum, What)> {
+        if !matches!(error, Error::Interrupted(_)) {
+            return Err(error);
+        }
+        self.catch_up().await?;
+        self.known(step.as_str()).ok_or(error)
+    }
+
     /// Buffers a write or an update.
     pub(crate) async fn tx_change(
         &self,
@@ -297,7 +313,13 @@ impl Run {
         if let Some((_, known)) = self.known(step.as_str()) {
             return written(step, known);
         }
-        let committed = self.tx_hold(tx, (table, key)).await?;
+        let committed = match self.tx_hold(tx, (table, key)).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                let (_, known) = self.late(step, error).await?;
+                return written(step, known);
+            }
+        };
         let stream = transaction(&tx.id);
         let buffered = |value, updated| What::Write {
             tx: tx.id.clone(),

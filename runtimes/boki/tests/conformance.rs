@@ -52,12 +52,44 @@ fn with(site: Site, bug: Bug) -> Rc<dyn Deployment> {
     deploy_on_model_log_with(site, Conduct::default(), Some(bug))
 }
 
+/// With reads that are as old as they may be.
+fn with_stale_reads(site: Site, bug: Bug) -> Rc<dyn Deployment> {
+    let conduct = Conduct {
+        stale: 1.0,
+        ..Conduct::default()
+    };
+    deploy_on_model_log_with(site, conduct, Some(bug))
+}
+
 #[test]
 fn seeded_bugs_fail_the_requirement_that_is_meant_for_them() {
-    let mutants: [(&str, Bug, Deploy); 0] = [];
-    for (meant, bug, deploy) in mutants {
+    let mutants: [(&str, Deploy); 20] = [
+        ("duplicate", |site| with(site, Bug::LastRecordWins)),
+        ("crash-once", |site| with(site, Bug::SkipReadLog)),
+        ("replay-values", |site| with(site, Bug::FreshNotLogged)),
+        ("races", |site| with(site, Bug::VersionLessThan)),
+        ("crash-once", |site| with(site, Bug::NoPostRecovery)),
+        ("same-id", |site| with(site, Bug::AcceptLateDuplicate)),
+        ("crash-once", |site| with(site, Bug::FinishBeforeResult)),
+        ("sends", |site| with(site, Bug::RegisterAfterDispatch)),
+        ("sends", |site| with(site, Bug::FreshCallees)),
+        ("crash-once", |site| with(site, Bug::RestartUnderNewId)),
+        ("same-id", |site| with(site, Bug::CollectorIgnoresT)),
+        ("tx-own", |site| {
+            with_stale_reads(site, Bug::NoProgressHandover)
+        }),
+        ("tx-crash", |site| with(site, Bug::LocksOutsideSteps)),
+        ("tx-sum", |site| with(site, Bug::UnlockOnlyWritten)),
+        ("tx-sum", |site| with(site, Bug::NoReadLocks)),
+        ("tx-own", |site| with(site, Bug::NoReadYourWrites)),
+        ("tx-reject", |site| with(site, Bug::ApplyBeforeDecision)),
+        ("tx-lists", |site| with(site, Bug::ReleaseBeforeApply)),
+        ("tx-nested", |site| with(site, Bug::ForgetParticipant)),
+        ("sends", |site| with(site, Bug::SendBeforeCommit)),
+    ];
+    for (at, (meant, deploy)) in mutants.into_iter().enumerate() {
         let requirement = Requirement::find(meant).expect("it exists");
         let report = check_one(&entry(deploy), Depth::Quick, requirement);
-        assert!(!report.kept(), "{bug:?} passes {meant}");
+        assert!(!report.kept(), "mutant {at} passes {meant}");
     }
 }
