@@ -6,6 +6,7 @@ use common::{cloud, timing};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::State;
+use triptych_api::model::Outcome;
 use triptych_boki::Bug;
 use triptych_site::Timing;
 use triptych_world::fault::Faults;
@@ -44,7 +45,10 @@ fn run(
                 _ => ("Move", (n % 4) as i64, (n % 3) as i64 + 4),
             };
             world.spawn("client", async move {
-                own.ask(n, op, from, to).await;
+                // A crash may strike before the request is on the log.
+                while own.ask(n, op, from, to).await.outcome != Outcome::Ok {
+                    own.world.sleep(SECOND).await;
+                }
             });
             world.sleep(500 * MS).await;
             if n > requests / 2 {
@@ -74,8 +78,8 @@ fn a_long_run_keeps_no_more_than_a_short_one_and_in_the_end_one_record_for_each_
     let (state, long, end_of_long) = run(1, 1_500, 0.0, timing(), None);
     assert_clean(&state);
     assert!(long < short * 12 / 10, "{short} records, then {long}");
-    // Seven accounts and four rows of notes were locked.
-    assert_eq!((end, end_of_long), (11, 11));
+    // Six accounts and four rows of notes were locked.
+    assert_eq!((end, end_of_long), (10, 10));
     let never = Timing {
         gc_period: None,
         ..timing()
@@ -99,7 +103,7 @@ fn nothing_is_lost_or_done_twice_by_trimming_under_crashes() {
             .rows("notes")
             .filter_map(|(key, row)| Some((key, n(row, "notes")?)))
             .collect();
-        // A hundred bumps, and moves keep the sum; each of them notes once where it began or came.
+        // A hundred bumps, and moves keep the sum; each of them is noted once.
         assert_eq!(
             (sum, notes.values().sum::<i64>()),
             (100, 300),
@@ -116,14 +120,14 @@ fn a_collector_that_does_not_wait_for_t_shows() {
         ..timing()
     };
     let wrong = |seed, bug| {
-        let run = || run(seed, 300, 0.3, hasty, bug);
+        let run = || run(seed, 120, 0.3, hasty, bug);
         let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         end.map_or(true, |(state, ..)| {
             let n = |row: &triptych_api::Value| row.get("notes").and_then(|n| n.as_int());
             let notes: i64 = state.rows("notes").filter_map(|(_, row)| n(row)).sum();
-            notes != 300 || !state.residue.is_empty() || !state.pending.is_empty()
+            notes != 120 || !state.residue.is_empty() || !state.pending.is_empty()
         })
     };
-    assert!((1..9).any(|seed| wrong(seed, Some(Bug::CollectorIgnoresT))));
+    assert!((1..5).any(|seed| wrong(seed, Some(Bug::CollectorIgnoresT))));
     assert!(!(1..3).any(|seed| wrong(seed, None)));
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use std::rc::Rc;
-use triptych_api::{App, Call, Change, Function, Handler, Name, Op, Retries, Value};
+use triptych_api::{App, Call, Change, Error, Function, Handler, Name, Op, Retries, Value};
 use triptych_boki::{Bug, deploy_on_model_log_with};
 use triptych_faas::{Deployment, Platform, PoolConfig, SimPool};
 use triptych_log::Conduct;
@@ -27,8 +27,9 @@ fn account(input: &Value, field: &str) -> String {
     format!("a{n}")
 }
 
-/// `Bump` adds one to an account and sends a note of it; `Move` takes one from an account, waits a
-/// while, and gives it to another one.
+/// `Bump` adds one to an account and sends a note of it; `Move` takes one from an account, has that
+/// noted in its transaction, and gives it to another one; `Tell` sends two notes in a transaction,
+/// which is refused if both accounts are the same.
 pub(crate) fn app() -> App {
     let bank: Handler = Rc::new(|ctx, call: Call| {
         Box::pin(async move {
@@ -37,6 +38,20 @@ pub(crate) fn app() -> App {
             if &*call.op == "Bump" {
                 ctx.update("bank", &to, None, add(1)).await?;
                 ctx.send(Note { key: to }).await?;
+                return Ok(Value::Null);
+            }
+            if &*call.op == "Tell" {
+                ctx.transaction(async |tx| {
+                    for key in [&from, &to] {
+                        tx.send(Note { key: key.clone() }).await?;
+                    }
+                    tx.update("bank", &to, None, add(0)).await?;
+                    match from == to {
+                        true => Err(Error::rejected("nobody is told")),
+                        false => Ok(()),
+                    }
+                })
+                .await?;
                 return Ok(Value::Null);
             }
             ctx.transaction(async |tx| {
@@ -133,8 +148,8 @@ impl Cloud {
         let until = self.world.now() + within;
         loop {
             self.world.sleep(5 * SECOND).await;
-            let busy = self.pool.running() + self.pool.queued();
-            if busy == 0 && self.deployment.pending().await.unwrap() == 0 {
+            let idle = self.pool.running() == 0 && self.pool.queued() == 0;
+            if idle && self.deployment.pending().await.unwrap() == 0 {
                 return;
             }
             assert!(self.world.now() < until, "it does not come to rest");
