@@ -104,12 +104,22 @@ pub(crate) fn timing() -> Timing {
         queue_age: 20 * SECOND,
         collector_period: 20 * SECOND,
         gc_period: Some(30 * SECOND),
-        t: 60 * SECOND,
+        t: 45 * SECOND + triptych_world::fault::LATEST,
         ..Timing::default()
     }
 }
 
 pub(crate) async fn cloud(world: &World, timing: Timing, bug: Option<Bug>) -> Rc<Cloud> {
+    cloud_on(world, timing, Conduct::default(), bug).await
+}
+
+/// On a log that behaves like this.
+pub(crate) async fn cloud_on(
+    world: &World,
+    timing: Timing,
+    conduct: Conduct,
+    bug: Option<Bug>,
+) -> Rc<Cloud> {
     let profile = Profile::shipped("ec2-2021").unwrap();
     let store = SimStore::new(world, &profile, StoreConfig::default()).unwrap();
     let pool = SimPool::new(world, &profile, PoolConfig::for_profile(&profile)).unwrap();
@@ -121,7 +131,7 @@ pub(crate) async fn cloud(world: &World, timing: Timing, bug: Option<Bug>) -> Rc
         retries: Retries(30),
         timing,
     };
-    let deployment = deploy_on_model_log_with(site, Conduct::default(), bug);
+    let deployment = deploy_on_model_log_with(site, conduct, bug);
     deployment.prepare().await.unwrap();
     pool.place(&*deployment);
     Rc::new(Cloud {
