@@ -55,7 +55,7 @@ fn run(
                 most = most.max(records().await);
             }
         }
-        cloud.settle(1_800 * SECOND).await;
+        cloud.settle(900 * SECOND).await;
         // Long enough for whatever may be trimmed.
         let passes: Nanos = timing.t + 3 * timing.gc_period.unwrap_or(0);
         world.sleep(passes).await;
@@ -74,15 +74,20 @@ fn assert_clean(state: &State) {
 
 #[test]
 fn a_long_run_keeps_no_more_than_a_short_one_and_in_the_end_one_record_for_each_lock() {
-    let (_, short, end) = run(1, 500, 0.0, timing(), None);
-    let (state, long, end_of_long) = run(1, 1_500, 0.0, timing(), None);
+    // Nothing crashes, so no message is late.
+    let timing = Timing {
+        t: 50 * SECOND,
+        ..timing()
+    };
+    let (_, short, end) = run(1, 500, 0.0, timing, None);
+    let (state, long, end_of_long) = run(1, 1_500, 0.0, timing, None);
     assert_clean(&state);
     assert!(long < short * 12 / 10, "{short} records, then {long}");
     // Six accounts and four rows of notes were locked.
     assert_eq!((end, end_of_long), (10, 10));
     let never = Timing {
         gc_period: None,
-        ..timing()
+        ..timing
     };
     let (kept, grown, _) = run(1, 1_500, 0.0, never, None);
     assert!(grown > 4 * long, "{grown} records without a collector");
@@ -116,18 +121,18 @@ fn nothing_is_lost_or_done_twice_by_trimming_under_crashes() {
 fn a_collector_that_does_not_wait_for_t_shows() {
     let hasty = Timing {
         collector_period: 5 * SECOND,
-        gc_period: Some(2 * SECOND),
+        gc_period: Some(5 * SECOND),
         ..timing()
     };
     let wrong = |seed, bug| {
-        let run = || run(seed, 120, 0.3, hasty, bug);
+        let run = || run(seed, 60, 0.3, hasty, bug);
         let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         end.map_or(true, |(state, ..)| {
             let n = |row: &triptych_api::Value| row.get("notes").and_then(|n| n.as_int());
             let notes: i64 = state.rows("notes").filter_map(|(_, row)| n(row)).sum();
-            notes != 120 || !state.residue.is_empty() || !state.pending.is_empty()
+            notes != 60 || !state.residue.is_empty() || !state.pending.is_empty()
         })
     };
-    assert!((1..5).any(|seed| wrong(seed, Some(Bug::CollectorIgnoresT))));
+    assert!((1..4).any(|seed| wrong(seed, Some(Bug::CollectorIgnoresT))));
     assert!(!(1..3).any(|seed| wrong(seed, None)));
 }
