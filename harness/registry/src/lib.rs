@@ -122,6 +122,13 @@ fn shipped() -> Vec<RuntimeEntry> {
             deploy: |site| with_own_period(site, GC_10MIN),
         },
         RuntimeEntry {
+            name: "boki",
+            about: "log-based, on a shared log beside the store: BokiFlow with its gaps closed",
+            declares: triptych_boki::DECLARES,
+            workflows: true,
+            deploy: triptych_boki::deploy_on_model_log,
+        },
+        RuntimeEntry {
             name: "template",
             about: "the smallest runtime with exactly-once effects, to be read and copied",
             declares: triptych_template::DECLARES,
