@@ -28,6 +28,7 @@ pub mod member;
 pub mod message;
 pub mod model;
 mod record;
+mod role;
 pub mod sequencer;
 pub mod storage;
 pub mod view;
@@ -41,4 +42,5 @@ pub use message::{
     SealedLog,
 };
 pub use record::{Condition, Entry, Record, Step, Trim};
+pub use role::Role;
 pub use view::{Final, Member, Shape, View, assigned, quorum};
