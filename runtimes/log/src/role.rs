@@ -1,7 +1,14 @@
 //! The four roles, and how a node of each is made.
 
+use crate::controller::{self, Controller};
+use crate::engine::{self, Engine};
+use crate::sequencer::{self, Sequencer};
+use crate::storage::{self, Storage};
+use crate::{Config, Message};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::rc::Rc;
+use triptych_nodes::{Node, NodeId, Stored};
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,5 +39,39 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Seeded defects of the roles, to show that the checkers see them. No command can ask for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bugs {
+    /// Of engines.
+    pub engine: Option<engine::Bug>,
+    /// Of storages.
+    pub storage: Option<storage::Bug>,
+    /// Of sequencers.
+    pub sequencer: Option<sequencer::Bug>,
+    /// Of controllers.
+    pub controller: Option<controller::Bug>,
+}
+
+impl Role {
+    /// A node of this role, from what it finds in its store.
+    pub fn node(
+        self,
+        config: &Rc<Config>,
+        node: NodeId,
+        stored: &dyn Stored,
+        bugs: Bugs,
+    ) -> Box<dyn Node<Message = Message>> {
+        let config = Rc::clone(config);
+        match self {
+            Role::Controller => {
+                Box::new(Controller::recover(config, node, stored, bugs.controller))
+            }
+            Role::Sequencer => Box::new(Sequencer::recover(config, node, stored, bugs.sequencer)),
+            Role::Storage => Box::new(Storage::recover(config, node, stored, bugs.storage)),
+            Role::Engine => Box::new(Engine::recover(config, node, stored, bugs.engine)),
+        }
     }
 }

@@ -17,9 +17,12 @@
 //! * A node that crashes loses everything but what was persisted, and is started again by its factory
 //!   from [`Stored`].
 
+mod metrics;
 mod out;
+pub mod sim;
 mod stored;
 
+pub use metrics::{KindCounts, Metrics};
 pub use out::{Durability, Key, Out, Persist, Read, Write};
 pub use stored::Stored;
 pub use triptych_world::Nanos;
