@@ -17,6 +17,7 @@
 //! * A node that crashes loses everything but what was persisted, and is started again by its factory
 //!   from [`Stored`].
 
+pub mod disk;
 mod metrics;
 mod out;
 pub mod sim;
