@@ -429,8 +429,10 @@ pub(crate) struct BenchLogArgs {
 
 /// Arguments of `calibrate`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Starts a cluster of its own on free ports, drives it with several loads, and\n\
-    fits what each kind of message costs. The profile says on what machine it was measured.")]
+#[command(
+    after_help = "Starts a cluster of its own on free ports, drives it with several loads, and\n\
+    fits what each kind of message costs. The profile says on what machine it was measured."
+)]
 pub(crate) struct CalibrateArgs {
     /// A cluster file, for its shape and level [default: the example].
     pub(crate) file: Option<PathBuf>,

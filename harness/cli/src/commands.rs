@@ -28,7 +28,10 @@ fn read_campaign(file: Option<&PathBuf>) -> Result<Campaign, CliError> {
     let Some(file) = file else {
         return Ok(Campaign::parse("the default campaign", DEFAULT)?);
     };
-    Ok(Campaign::parse(&file.display().to_string(), &read_text(file)?)?)
+    Ok(Campaign::parse(
+        &file.display().to_string(),
+        &read_text(file)?,
+    )?)
 }
 
 fn read_text(file: &Path) -> Result<String, CliError> {
@@ -40,12 +43,17 @@ fn read_text(file: &Path) -> Result<String, CliError> {
 
 /// A cluster from a file.
 fn read_cluster(file: &Path) -> Result<ClusterFile, CliError> {
-    Ok(ClusterFile::parse(&file.display().to_string(), &read_text(file)?)?)
+    Ok(ClusterFile::parse(
+        &file.display().to_string(),
+        &read_text(file)?,
+    )?)
 }
 
 /// The data folder of a cluster: the one that is named, or the file's.
 fn data_of(file: &ClusterFile, named: Option<&PathBuf>) -> PathBuf {
-    named.cloned().unwrap_or_else(|| DataFolder::default_for(file))
+    named
+        .cloned()
+        .unwrap_or_else(|| DataFolder::default_for(file))
 }
 
 /// What is in a folder that somebody names.

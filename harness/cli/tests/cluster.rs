@@ -37,11 +37,27 @@ fn mistakes_in_a_cluster_file_are_shown_where_they_are() {
         }
         assert!(!place.path("data").exists(), "nothing was begun");
     };
-    told("level", "levels", &["cluster.toml:2:1", "did you mean `level`?"]);
-    told("\"memory\"", "\"durable\"", &["cluster.toml:2:9", "memory, synced"]);
-    told("copies = 3", "copies = 4", &["cluster.toml:8:10", "only 3 storages"]);
+    told(
+        "level",
+        "levels",
+        &["cluster.toml:2:1", "did you mean `level`?"],
+    );
+    told(
+        "\"memory\"",
+        "\"durable\"",
+        &["cluster.toml:2:9", "memory, synced"],
+    );
+    told(
+        "copies = 3",
+        "copies = 4",
+        &["cluster.toml:8:10", "only 3 storages"],
+    );
     let again = "engines = [{ id = 1, listen = \"127.0.0.1:9\" }]";
-    told("engines = 2", again, &["cluster.toml:", "the number 1 is there twice"]);
+    told(
+        "engines = 2",
+        again,
+        &["cluster.toml:", "the number 1 is there twice"],
+    );
     let zero = "engines = [{ id = 9, listen = \"127.0.0.1:0\" }]";
     told("engines = 2", zero, &["cluster.toml:", "port 0"]);
     let place = Place::new("");
@@ -72,26 +88,40 @@ fn what_is_in_the_way_is_said_and_nothing_is_touched() {
     // Somebody listens where a storage should.
     let taken = TcpListener::bind(("127.0.0.1", base + 7)).unwrap();
     let done = place.triptych(&up);
-    done.exits(2)
-        .tells(&["storage 201", &format!("{}", base + 7), "another process listens there"]);
+    done.exits(2).tells(&[
+        "storage 201",
+        &format!("{}", base + 7),
+        "another process listens there",
+    ]);
     assert!(!place.path("data").exists());
     let node = ["node", "storage", "--config", "cluster.toml", "--id", "201"];
-    place.triptych(&node).exits(2).tells(&["storage 201", "another process listens"]);
+    place
+        .triptych(&node)
+        .exits(2)
+        .tells(&["storage 201", "another process listens"]);
     assert!(!place.path("data").exists());
     drop(taken);
 
     // The folder is somebody else's.
     fs::create_dir(place.path("data")).unwrap();
     fs::write(place.path("data/thesis.tex"), "mine").unwrap();
-    for command in [&up[..], &node, &["cluster", "up", "cluster.toml", "--fresh"]] {
-        place.triptych(command).exits(2).tells(&["thesis.tex is in it", "--data DIR"]);
+    for command in [
+        &up[..],
+        &node,
+        &["cluster", "up", "cluster.toml", "--fresh"],
+    ] {
+        place
+            .triptych(command)
+            .exits(2)
+            .tells(&["thesis.tex is in it", "--data DIR"]);
     }
     assert_eq!(fs::read_dir(place.path("data")).unwrap().count(), 1);
     fs::remove_dir_all(place.path("data")).unwrap();
 
     // A node that the file does not have.
     let done = place.triptych(&["node", "storage", "--config", "cluster.toml", "--id", "100"]);
-    done.exits(2).tells(&["has no storage 100", "200, 201, 202", "100 is a sequencer"]);
+    done.exits(2)
+        .tells(&["has no storage 100", "200, 201, 202", "100 is a sequencer"]);
     assert!(!place.path("data").exists());
 }
 
@@ -101,7 +131,15 @@ fn a_node_does_not_start_on_data_that_is_not_its_own() {
     let text = file(free_ports(12), 3, 3, 3, "synced");
     fs::write(place.path("cluster.toml"), &text).unwrap();
     let node = |id: &str| {
-        let args = ["node", "storage", "--config", "cluster.toml", "--id", id, "--leash"];
+        let args = [
+            "node",
+            "storage",
+            "--config",
+            "cluster.toml",
+            "--id",
+            id,
+            "--leash",
+        ];
         // Its standard input is at its end: it starts, and stops again.
         let mut command = place.command(&args);
         command.stdin(std::process::Stdio::null());
@@ -113,20 +151,32 @@ fn a_node_does_not_start_on_data_that_is_not_its_own() {
 
     // Of another cluster: the level is another one.
     fs::write(place.path("cluster.toml"), text.replace("synced", "memory")).unwrap();
-    node("200").exits(2).tells(&["holds the data of cluster `test`", "synced", "memory"]);
+    node("200")
+        .exits(2)
+        .tells(&["holds the data of cluster `test`", "synced", "memory"]);
     fs::write(place.path("cluster.toml"), &text).unwrap();
 
     // Of another node.
-    fs::rename(place.path("data/storage-200"), place.path("data/storage-201")).unwrap();
+    fs::rename(
+        place.path("data/storage-200"),
+        place.path("data/storage-201"),
+    )
+    .unwrap();
     node("201").exits(2).tells(&["data/storage-201", "200"]);
 
     // Of another version of this program, or damaged.
-    fs::rename(place.path("data/storage-201"), place.path("data/storage-200")).unwrap();
+    fs::rename(
+        place.path("data/storage-201"),
+        place.path("data/storage-200"),
+    )
+    .unwrap();
     let identity = place.path("data/storage-200/identity.toml");
     let text = fs::read_to_string(&identity).unwrap();
     assert!(text.contains("version = 1"), "{text}");
     fs::write(&identity, text.replace("version = 1", "version = 7")).unwrap();
-    node("200").exits(2).tells(&["data/storage-200", "version 7"]);
+    node("200")
+        .exits(2)
+        .tells(&["data/storage-200", "version 7"]);
     fs::write(&identity, "no").unwrap();
     node("200").exits(2).tells(&["data/storage-200", "damaged"]);
     fs::write(&identity, text).unwrap();
@@ -139,7 +189,11 @@ fn a_node_does_not_start_on_data_that_is_not_its_own() {
 #[test]
 fn a_cluster_comes_up_serves_and_ends() {
     let place = Place::new("");
-    fs::write(place.path("cluster.toml"), file(free_ports(12), 3, 3, 3, "synced")).unwrap();
+    fs::write(
+        place.path("cluster.toml"),
+        file(free_ports(12), 3, 3, 3, "synced"),
+    )
+    .unwrap();
     let mut live = Live::up(&place, &[]);
     live.is_ready();
     let pids = live.pids(&place);
@@ -157,19 +211,43 @@ fn a_cluster_comes_up_serves_and_ends() {
         let other = Book::new(connect::port(&world, &file, 1).await.unwrap(), 7);
         other.observe(book.progress());
         let found = other.read_some(1, SeqNum::ZERO, 100).await.unwrap();
-        assert!(found.iter().map(|found| found.seq).eq(places.iter().copied()));
+        assert!(
+            found
+                .iter()
+                .map(|found| found.seq)
+                .eq(places.iter().copied())
+        );
         places
     })
     .unwrap();
     assert!(places.is_sorted() && places.len() == 20);
 
     let status = place.triptych(&["cluster", "status", "cluster.toml"]);
-    status.exits(0).prints(&["engine 1000", "in view", "storage 202"]);
+    status
+        .exits(0)
+        .prints(&["engine 1000", "in view", "storage 202"]);
     let bench = place.triptych(&[
-        "bench", "log", "cluster.toml", "--what", "append", "--what", "read-cached", "--clients",
-        "4", "--payload", "100", "--duration", "500ms", "--warmup", "100ms", "--json", "bench.json",
+        "bench",
+        "log",
+        "cluster.toml",
+        "--what",
+        "append",
+        "--what",
+        "read-cached",
+        "--clients",
+        "4",
+        "--payload",
+        "100",
+        "--duration",
+        "500ms",
+        "--warmup",
+        "100ms",
+        "--json",
+        "bench.json",
     ]);
-    bench.exits(0).prints(&["kept: all", "one sync of 100 bytes"]);
+    bench
+        .exits(0)
+        .prints(&["kept: all", "one sync of 100 bytes"]);
     let json = fs::read_to_string(place.path("bench.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json["loads"][0]["per_second"].as_f64().unwrap() > 0.0);
@@ -222,14 +300,20 @@ where
 #[test]
 fn nodes_end_when_who_started_them_is_killed() {
     let place = Place::new("");
-    fs::write(place.path("cluster.toml"), file(free_ports(12), 1, 1, 1, "memory")).unwrap();
+    fs::write(
+        place.path("cluster.toml"),
+        file(free_ports(12), 1, 1, 1, "memory"),
+    )
+    .unwrap();
     let mut live = Live::up(&place, &[]);
     live.is_ready();
     let pids = live.pids(&place);
     assert_eq!(pids.len(), 5);
     signal("KILL", live.id());
     live.ends();
-    let gone = until(Duration::from_secs(10), || pids.iter().all(|(_, process)| !process.runs()));
+    let gone = until(Duration::from_secs(10), || {
+        pids.iter().all(|(_, process)| !process.runs())
+    });
     assert!(gone, "nodes are left over");
     // Nothing is in the way of the next one.
     let mut live = Live::up(&place, &["--fresh"]);
@@ -239,7 +323,11 @@ fn nodes_end_when_who_started_them_is_killed() {
 #[test]
 fn a_cluster_that_cannot_become_ready_says_who_is_missing() {
     let place = Place::new("");
-    fs::write(place.path("cluster.toml"), file(free_ports(12), 3, 3, 3, "memory")).unwrap();
+    fs::write(
+        place.path("cluster.toml"),
+        file(free_ports(12), 3, 3, 3, "memory"),
+    )
+    .unwrap();
     let mut live = Live::up(&place, &[]);
     live.is_ready();
     let storage = live.pids(&place).remove("storage-201").unwrap();
@@ -259,7 +347,11 @@ fn a_cluster_that_cannot_become_ready_says_who_is_missing() {
 #[test]
 fn killed_nodes_are_replaced_and_nothing_acknowledged_is_lost() {
     let place = Place::new("");
-    fs::write(place.path("cluster.toml"), file(free_ports(20), 3, 5, 4, "memory")).unwrap();
+    fs::write(
+        place.path("cluster.toml"),
+        file(free_ports(20), 3, 5, 4, "memory"),
+    )
+    .unwrap();
     let mut live = Live::up(&place, &[]);
     live.is_ready();
     let pids = live.pids(&place);
@@ -269,7 +361,9 @@ fn killed_nodes_are_replaced_and_nothing_acknowledged_is_lost() {
         let acked: Rc<std::cell::RefCell<Vec<(u64, SeqNum)>>> = Rc::default();
         let stop = Rc::new(std::cell::Cell::new(false));
         for client in 0..2u64 {
-            let port: Rc<dyn Port> = connect::port(&world, &cluster, client as usize).await.unwrap();
+            let port: Rc<dyn Port> = connect::port(&world, &cluster, client as usize)
+                .await
+                .unwrap();
             let (acked, stop) = (Rc::clone(&acked), Rc::clone(&stop));
             let at = world.clone();
             clients.push(world.spawn("client", async move {
@@ -295,7 +389,10 @@ fn killed_nodes_are_replaced_and_nothing_acknowledged_is_lost() {
             // Some may have been on their way; many more must follow.
             while acked.borrow().len() < killed + 50 {
                 world.sleep(10 * MS).await;
-                assert!(world.now() - at < 15_000 * MS, "no service after {victim} was killed");
+                assert!(
+                    world.now() - at < 15_000 * MS,
+                    "no service after {victim} was killed"
+                );
             }
         }
         stop.set(true);
@@ -315,16 +412,25 @@ fn killed_nodes_are_replaced_and_nothing_acknowledged_is_lost() {
     })
     .unwrap();
     let number = |found: &Found| u64::from_be_bytes((*found.record.data).try_into().unwrap());
-    let there: std::collections::BTreeMap<SeqNum, u64> =
-        found.iter().map(|found| (found.seq, number(found))).collect();
+    let there: std::collections::BTreeMap<SeqNum, u64> = found
+        .iter()
+        .map(|found| (found.seq, number(found)))
+        .collect();
     assert_eq!(there.len(), found.len());
     assert!(found.is_sorted_by_key(|found| found.seq));
     for (number, seq) in &acked {
-        assert_eq!(there.get(seq), Some(number), "append {number} at {seq} was acknowledged");
+        assert_eq!(
+            there.get(seq),
+            Some(number),
+            "append {number} at {seq} was acknowledged"
+        );
     }
     let mut numbers: Vec<u64> = there.into_values().collect();
     numbers.sort_unstable();
-    assert!(numbers.windows(2).all(|two| two[0] < two[1]), "nothing is there twice");
+    assert!(
+        numbers.windows(2).all(|two| two[0] < two[1]),
+        "nothing is there twice"
+    );
     live.prints("sequencer 100");
     signal("INT", live.id());
     live.ends().exits(0);

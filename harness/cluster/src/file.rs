@@ -7,13 +7,15 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
-pub use sections::{LevelName, LimitsSection, Listed, NodeEntry, Nodes, ShapeSection, TimingSection};
+pub use sections::{
+    LevelName, LimitsSection, Listed, NodeEntry, Nodes, ShapeSection, TimingSection,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use triptych_load::campaign::{Contradiction, Mistakes, Span, known, read};
 use triptych_log::{Config, Role};
 use triptych_nodes::NodeId;
@@ -174,6 +176,39 @@ impl ClusterFile {
         parts.fold(0x636c_7573_7465_7231, triptych_world::mix)
     }
 
+    /// The file with every default filled in, as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// Gives every node a port of this machine that is free now, and keeps its number.
+    ///
+    /// # Errors
+    /// If the system gives no more ports.
+    pub fn place_anywhere(&mut self) -> std::io::Result<()> {
+        let loopback = || TcpListener::bind("127.0.0.1:0");
+        let nodes = self.nodes();
+        // All held until each has one, so that none is given twice.
+        let held: std::io::Result<Vec<TcpListener>> = nodes.iter().map(|_| loopback()).collect();
+        let mut placed: BTreeMap<Role, Vec<NodeEntry>> = BTreeMap::new();
+        for (node, listener) in nodes.into_iter().zip(held?) {
+            placed.entry(node.role).or_default().push(NodeEntry {
+                id: node.id.0,
+                listen: listener.local_addr()?.to_string(),
+            });
+        }
+        let mut of = |role| Listed::Each(placed.remove(&role).unwrap_or_default());
+        self.nodes = Nodes {
+            controllers: of(Role::Controller),
+            sequencers: of(Role::Sequencer),
+            storages: of(Role::Storage),
+            engines: of(Role::Engine),
+            base_port: None,
+            host: self.nodes.host.clone(),
+        };
+        Ok(())
+    }
+
     fn listed(&self, role: Role) -> (&'static str, &Listed) {
         match role {
             Role::Controller => ("controllers", &self.nodes.controllers),
@@ -228,7 +263,8 @@ impl ClusterFile {
         };
         let Some(port) = port else {
             let what = format!("the number of {role}s is given, but no `base_port` to count from");
-            let help = "set `base_port`, or list the nodes: [{ id = 1, listen = \"127.0.0.1:7001\" }]";
+            let help =
+                "set `base_port`, or list the nodes: [{ id = 1, listen = \"127.0.0.1:7001\" }]";
             return Err(wrong(path, what, help));
         };
         let at_port = vec!["nodes".to_owned(), "base_port".to_owned()];
@@ -274,7 +310,11 @@ impl ClusterFile {
                     Listed::Each(_) => below("listen"),
                     Listed::Count(_) => path(&["nodes", "host"]),
                 };
-                wrong(at, problem, vec!["write it like \"127.0.0.1:7001\"".to_owned()]);
+                wrong(
+                    at,
+                    problem,
+                    vec!["write it like \"127.0.0.1:7001\"".to_owned()],
+                );
             }
             if let Some(other) = ids.insert(node.id, node) {
                 let what = format!(

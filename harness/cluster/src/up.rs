@@ -67,7 +67,7 @@ pub enum UpError {
     Stopped,
 }
 
-fn hint(error: &io::Error) -> &'static str {
+pub(crate) fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "\nanother process listens there: stop it, or choose another port in the cluster file"
@@ -226,7 +226,7 @@ impl Cluster {
             if cancel.is_cancelled() {
                 return Err(UpError::Stopped);
             }
-            let seen = probe::ask_all(&self.file.of(Role::Engine), Duration::from_millis(500));
+            let seen = probe::ask_all(&self.file, Duration::from_millis(500));
             if let Some(view) = ready(&self.file, &seen) {
                 return Ok(view);
             }

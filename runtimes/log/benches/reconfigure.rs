@@ -19,7 +19,12 @@ const CLIENTS: u64 = 16;
 /// that was acknowledged is there.
 fn kill(seed: u64, role: Role, level: Level) -> (Nanos, bool) {
     let inside = move |world: World| async move {
-        let shape = Shape { logs: 1, metas: 3, copies: 3, indexes: 2 };
+        let shape = Shape {
+            logs: 1,
+            metas: 3,
+            copies: 3,
+            indexes: 2,
+        };
         let mut config = Config::of(3, 4, 4, 3, shape);
         config.level = level;
         let victim = match role {
@@ -62,24 +67,40 @@ fn kill(seed: u64, role: Role, level: Level) -> (Nanos, bool) {
 
 async fn is_whole(cluster: &SimCluster, engine: NodeId, acked: &[(Nanos, SeqNum)]) -> bool {
     let book = Book::new(cluster.port(engine), 1);
-    book.append(&[], b"the end").await.expect("the cluster works again");
+    book.append(&[], b"the end")
+        .await
+        .expect("the cluster works again");
     let (mut there, mut from) = (Vec::new(), SeqNum::ZERO);
     loop {
-        let some = book.read_some(EVERY, from, 500).await.expect("the cluster works again");
+        let some = book
+            .read_some(EVERY, from, 500)
+            .await
+            .expect("the cluster works again");
         let Some(last) = some.last() else {
             break;
         };
         from = last.seq.next();
         there.extend(some.iter().map(|found| found.seq));
     }
-    acked.iter().all(|(_, seq)| there.binary_search(seq).is_ok())
+    acked
+        .iter()
+        .all(|(_, seq)| there.binary_search(seq).is_ok())
 }
 
 fn main() {
-    println!("simulated; a node is taken for dead after 100 ms of silence; 16 clients, {TRIES} seeds");
-    println!("level   killed       without service, ms: least  median    most   acknowledged and lost");
+    println!(
+        "simulated; a node is taken for dead after 100 ms of silence; 16 clients, {TRIES} seeds"
+    );
+    println!(
+        "level   killed       without service, ms: least  median    most   acknowledged and lost"
+    );
     for level in [Level::Memory, Level::Synced] {
-        for role in [Role::Sequencer, Role::Storage, Role::Engine, Role::Controller] {
+        for role in [
+            Role::Sequencer,
+            Role::Storage,
+            Role::Engine,
+            Role::Controller,
+        ] {
             let mut tries: Vec<_> = (0..TRIES).map(|seed| kill(seed, role, level)).collect();
             tries.sort_unstable();
             let ms = |at: usize| tries[at].0 as f64 / MS as f64;

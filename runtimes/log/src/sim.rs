@@ -17,7 +17,9 @@ use triptych_world::{MS, Nanos, SECOND, World};
 /// each way, with service times as they were measured, and disks like the servers' local ones.
 pub fn lan() -> SimConfig {
     let lan = Profile::shipped("ec2-lan").expect("a shipped profile");
-    let round_trip = lan.require("net.rtt_same_pg").expect("the profile has a network");
+    let round_trip = lan
+        .require("net.rtt_same_pg")
+        .expect("the profile has a network");
     // Functions and their engine are on one host: a pipe, each way (a guess; the published code's
     // read from the cache takes about 0.1 ms with the function's own work).
     let pipe = Dist::Constant { value: 0.015 };
@@ -52,7 +54,13 @@ fn constant(value: f64) -> Dist {
 /// One way of a round trip.
 fn halved(round_trip: Dist) -> Dist {
     match round_trip {
-        Dist::Lnr { median, sigma, rare_p, rare_median, rare_sigma } => Dist::Lnr {
+        Dist::Lnr {
+            median,
+            sigma,
+            rare_p,
+            rare_median,
+            rare_sigma,
+        } => Dist::Lnr {
             median: median / 2.0,
             sigma,
             rare_p: rare_p / 2.0,

@@ -112,7 +112,7 @@ fn status(args: &StatusArgs) -> Result<Exit, CliError> {
     let file = read_cluster(&args.file)?;
     let folder = DataFolder::at(&data_of(&file, args.data.as_ref()));
     let patience = Duration::from_secs(1);
-    let engines = probe::ask_all(&file.of(Role::Engine), patience);
+    let engines = probe::ask_all(&file, patience);
     let mut all = true;
     let mut rows = vec![["node", "address", "process", "state"].map(str::to_owned)];
     for node in file.nodes() {
@@ -144,7 +144,9 @@ fn status(args: &StatusArgs) -> Result<Exit, CliError> {
     for (node, status) in &engines {
         if let Ok(status) = status {
             let gauges = status.gauges.iter();
-            let gauges: Vec<String> = gauges.map(|(name, value)| format!("{name} {value}")).collect();
+            let gauges: Vec<String> = gauges
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
             println!("\n{} {}: {}", node.role, node.id.0, gauges.join(", "));
         }
     }

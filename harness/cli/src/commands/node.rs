@@ -22,6 +22,11 @@ pub(crate) fn run(args: &NodeArgs) -> Result<Exit, CliError> {
         leash: args.leash,
         measure: args.measure,
     };
-    node::run(&file, at, &options, interrupt::flag_that_says("the node stops"))?;
+    node::run(
+        &file,
+        at,
+        &options,
+        interrupt::flag_that_says("the node stops"),
+    )?;
     Ok(Exit::Kept)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use triptych_cluster::bench::machine::Process;
 use triptych_cluster::up::folder::DataFolder;
@@ -98,7 +98,10 @@ impl Live {
     pub(crate) fn up(place: &Place, more: &[&str]) -> Live {
         let args = [&["cluster", "up", "cluster.toml"], more].concat();
         let mut command = place.command(&args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let (send, lines) = channel();
@@ -125,7 +128,10 @@ impl Live {
     pub(crate) fn prints(&mut self, part: &str) {
         let began = Instant::now();
         loop {
-            match self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+            match self
+                .lines
+                .recv_timeout(PATIENCE.saturating_sub(began.elapsed()))
+            {
                 Ok(line) => {
                     self.out.push_str(&line);
                     self.out.push('\n');
@@ -149,7 +155,10 @@ impl Live {
 
     /// The processes of its nodes, by name.
     pub(crate) fn pids(&self, place: &Place) -> BTreeMap<String, Process> {
-        DataFolder::at(&place.path("data")).running().into_iter().collect()
+        DataFolder::at(&place.path("data"))
+            .running()
+            .into_iter()
+            .collect()
     }
 
     /// Waits for its end.

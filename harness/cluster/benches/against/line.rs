@@ -63,5 +63,8 @@ impl Line {
 
 /// A peer that says what the protocol does not know.
 pub(crate) fn strange(what: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("strange answer: {what}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("strange answer: {what}"),
+    )
 }

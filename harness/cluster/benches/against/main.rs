@@ -55,7 +55,11 @@ impl Settings {
                 "--seconds" => settings.seconds = numbers[0] as u64,
                 "--clients" => settings.clients = numbers,
                 "--payloads" => settings.payloads = numbers,
-                _ => return Err(format!("{argument}: there are --seconds, --clients, --payloads")),
+                _ => {
+                    return Err(format!(
+                        "{argument}: there are --seconds, --clients, --payloads"
+                    ));
+                }
             }
         }
         Ok(settings)
@@ -90,7 +94,11 @@ async fn measure<S: System>(
 ) -> io::Result<(Row, bool)> {
     let run = mix(world.unix_ms() as u64, world.now());
     let calls = system.clients(clients, run, bytes).await?;
-    let processes: Vec<Process> = system.pids().into_iter().filter_map(Process::find).collect();
+    let processes: Vec<Process> = system
+        .pids()
+        .into_iter()
+        .filter_map(Process::find)
+        .collect();
     let own = Process::own();
     let cpu = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&cpu);
@@ -120,7 +128,10 @@ async fn measure<S: System>(
     let acked: Vec<Acked> = driven.ops.iter().filter_map(acked).collect();
     let refused = |number: u64| {
         let refused = |op: &Op| matches!(op.result, Err(Trouble::Refused(_)));
-        driven.ops.iter().any(|op| op.number == number && refused(op))
+        driven
+            .ops
+            .iter()
+            .any(|op| op.number == number && refused(op))
     };
     let verdict = judge(&acked, refused, &there);
     let (before, after) = {
@@ -177,7 +188,10 @@ async fn rows<S: System>(
                 }
                 Err(error) => {
                     *kept = false;
-                    println!("{name}, {} clients, {bytes} bytes: no result: {error}", clients);
+                    println!(
+                        "{name}, {} clients, {bytes} bytes: no result: {error}",
+                        clients
+                    );
                 }
             }
         }
@@ -206,7 +220,9 @@ async fn compare(world: World, settings: Settings, dir: &Path) -> io::Result<boo
                 let into = (&mut table, &mut kept);
                 rows(&world, nats, level, &settings, "nats jetstream", into).await;
             }
-            false => println!("nats jetstream: left out: no `nats-server` (apt-get install nats-server)"),
+            false => {
+                println!("nats jetstream: left out: no `nats-server` (apt-get install nats-server)")
+            }
         }
         match installed("redis-server") {
             true => {
@@ -214,10 +230,15 @@ async fn compare(world: World, settings: Settings, dir: &Path) -> io::Result<boo
                 let into = (&mut table, &mut kept);
                 rows(&world, redis, level, &settings, "redis streams", into).await;
             }
-            false => println!("redis streams: left out: no `redis-server` (apt-get install redis-server)"),
+            false => println!(
+                "redis streams: left out: no `redis-server` (apt-get install redis-server)"
+            ),
         }
     }
-    println!("\nwall-clock figures of one machine that others use too\n\n{}", plain(table));
+    println!(
+        "\nwall-clock figures of one machine that others use too\n\n{}",
+        plain(table)
+    );
     Ok(kept)
 }
 

@@ -148,7 +148,9 @@ impl Nats {
             Level::Synced => ", sync_interval: always",
         };
         let ports = ports(6)?;
-        let routes = ports[3..].iter().map(|port| format!("nats://127.0.0.1:{port}"));
+        let routes = ports[3..]
+            .iter()
+            .map(|port| format!("nats://127.0.0.1:{port}"));
         let routes = routes.collect::<Vec<_>>().join(", ");
         let mut servers = Servers::new("nats-server");
         for n in 0..3 {

@@ -78,8 +78,9 @@ async fn append(line: &mut Line, data: &[u8]) -> io::Result<Result<u64, Trouble>
     let (added, kept) = (value(line).await?, value(line).await?);
     Ok(match (added, kept) {
         (Value::Error(error), _) => Err(Trouble::Refused(error)),
-        (Value::Bytes(id), Value::Integer(2..)) => place(&id)
-            .ok_or_else(|| Trouble::Unknown("an entry without a place".to_owned())),
+        (Value::Bytes(id), Value::Integer(2..)) => {
+            place(&id).ok_or_else(|| Trouble::Unknown("an entry without a place".to_owned()))
+        }
         (_, other) => Err(Trouble::Unknown(format!("WAIT: {other:?}"))),
     })
 }

@@ -30,7 +30,10 @@ impl Level {
 }
 
 /// Something that keeps a log.
-#[allow(async_fn_in_trait, reason = "one thread, and no one else implements it")]
+#[allow(
+    async_fn_in_trait,
+    reason = "one thread, and no one else implements it"
+)]
 pub(crate) trait System {
     /// As tables show it.
     fn name(&self) -> &'static str;
@@ -50,8 +53,9 @@ pub(crate) trait System {
 
 /// Ports that were free a moment ago.
 pub(crate) fn ports(count: usize) -> io::Result<Vec<u16>> {
-    let held: io::Result<Vec<TcpListener>> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+    let held: io::Result<Vec<TcpListener>> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect();
     let ports = held?.into_iter();
     ports.map(|one| Ok(one.local_addr()?.port())).collect()
 }
@@ -121,7 +125,9 @@ where
             Err(_) => "no answer".to_owned(),
         };
         if began.elapsed() > Duration::from_secs(30) {
-            return Err(io::Error::other(format!("waited in vain until {what}: {error}")));
+            return Err(io::Error::other(format!(
+                "waited in vain until {what}: {error}"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

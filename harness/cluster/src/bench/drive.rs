@@ -326,7 +326,11 @@ mod tests {
         numbers.sort_unstable();
         assert!(numbers.iter().copied().eq(10..10 + numbers.len() as u64));
         // Four clients, 5 ms each: never more than 4 at a time, so at most 160 in the window.
-        assert!((8..=164).contains(&driven.completed()), "{}", driven.completed());
+        assert!(
+            (8..=164).contains(&driven.completed()),
+            "{}",
+            driven.completed()
+        );
         assert!(driven.failed() > 0 && driven.failed() < driven.completed());
         assert!(driven.latency().min() >= 5 * MS * 99 / 100);
         assert!(driven.measured().count() < driven.ops.len());

@@ -314,7 +314,9 @@ impl Target<'_> {
         let shape = self.file.config().shape;
         let log = View::log_of(shape, book);
         let scratch = (1..).map(|n| mix(book, n));
-        let scratch = scratch.into_iter().find(|&book| View::log_of(shape, book) == log);
+        let scratch = scratch
+            .into_iter()
+            .find(|&book| View::log_of(shape, book) == log);
         let port = self.port(0).await?;
         for attempt in 0..100 {
             let record = Record {
@@ -343,8 +345,7 @@ impl Target<'_> {
         let mut calls: Vec<Call> = Vec::new();
         for _ in 0..load.clients {
             let port = self.port(at).await?;
-            let (books, places, turn) =
-                (Rc::clone(&books), Rc::clone(&places), Rc::clone(&turn));
+            let (books, places, turn) = (Rc::clone(&books), Rc::clone(&places), Rc::clone(&turn));
             calls.push(Rc::new(move |_| {
                 let next = turn.replace(turn.get() + 1);
                 let target = match served {
@@ -373,7 +374,9 @@ impl Target<'_> {
         let used_up = |op: &Op| matches!(&op.result, Err(trouble) if trouble.text() == USED_UP);
         if let Some(first) = driven.ops.iter().position(used_up) {
             // What was measured ends where the records did.
-            driven.window.1 = driven.ops[first].due.clamp(driven.window.0, driven.window.1);
+            driven.window.1 = driven.ops[first]
+                .due
+                .clamp(driven.window.0, driven.window.1);
             driven.ops.retain(|op| !used_up(op));
             notes.push(format!(
                 "all {} records were read once within {:.1} s; the processor time is that of the \
@@ -382,9 +385,19 @@ impl Target<'_> {
                 driven.seconds()
             ));
         }
-        let right = driven.ops.iter().filter(|op| op.result == Ok(RIGHT)).count() as u64;
+        let right = driven
+            .ops
+            .iter()
+            .filter(|op| op.result == Ok(RIGHT))
+            .count() as u64;
         let answered = driven.ops.iter().filter(|op| op.result.is_ok()).count() as u64;
-        let count = |wrong| driven.ops.iter().filter(|op| op.result == Ok(wrong)).count() as u64;
+        let count = |wrong| {
+            driven
+                .ops
+                .iter()
+                .filter(|op| op.result == Ok(wrong))
+                .count() as u64
+        };
         let verdict = Verdict {
             acknowledged: answered,
             checked: answered,
@@ -422,7 +435,10 @@ impl Target<'_> {
             });
             for (number, reply) in futures_util::future::join_all(asked).await {
                 match reply {
-                    Ok(Reply::Appended { seq, progress: seen }) => {
+                    Ok(Reply::Appended {
+                        seq,
+                        progress: seen,
+                    }) => {
                         places.push((number, seq));
                         progress = progress.max(seen);
                     }

@@ -57,7 +57,9 @@ pub fn text(outcomes: &[Outcome]) -> String {
             at(0.999),
             driven.failed().to_string(),
             per_cpu(outcome).map_or_else(unknown, |rate| format!("{rate:.0}")),
-            outcome.nodes_cpu.map_or_else(unknown, |cpu| format!("{cpu:.2}")),
+            outcome
+                .nodes_cpu
+                .map_or_else(unknown, |cpu| format!("{cpu:.2}")),
             format!("{:.2}", outcome.own_cpu),
         ]
     });
@@ -83,7 +85,10 @@ pub fn text(outcomes: &[Outcome]) -> String {
                 ms(late.value_at_quantile(0.99))
             )
         });
-        let cut = outcome.driven.cut_short.then(|| "stopped before its end".to_owned());
+        let cut = outcome
+            .driven
+            .cut_short
+            .then(|| "stopped before its end".to_owned());
         for note in failures.chain(late).chain(cut).chain(outcome.notes.clone()) {
             text.push_str(&format!("  {note}\n"));
         }

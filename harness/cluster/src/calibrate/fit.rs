@@ -96,7 +96,10 @@ impl Sums {
         let rows = self.products.iter().zip(factors);
         let quadratic: f64 = rows
             .map(|(row, factor)| {
-                let told = row.iter().zip(factors).map(|(product, other)| product * other);
+                let told = row
+                    .iter()
+                    .zip(factors)
+                    .map(|(product, other)| product * other);
                 factor * told.sum::<f64>()
             })
             .sum();
@@ -136,7 +139,10 @@ mod tests {
             sums.add(&[1.0, x], y, 1.0);
         }
         let fit = sums.fit();
-        assert!((fit.factors[0] - 10.0).abs() < 1e-6 && fit.factors[1] == 0.0, "{fit:?}");
+        assert!(
+            (fit.factors[0] - 10.0).abs() < 1e-6 && fit.factors[1] == 0.0,
+            "{fit:?}"
+        );
         assert!((fit.error - (8.0f64 / 3.0).sqrt()).abs() < 1e-6, "{fit:?}");
     }
 

@@ -109,7 +109,9 @@ pub fn profile(measured: &[Samples]) -> Profile {
     let per_message_ns: BTreeMap<String, u64> = costs
         .map(|(kind, cost)| ((*kind).to_owned(), whole(*cost)))
         .collect();
-    let named = per_message_ns.iter().filter(|(kind, _)| !kind.starts_with('('));
+    let named = per_message_ns
+        .iter()
+        .filter(|(kind, _)| !kind.starts_with('('));
     let named: Vec<u64> = named.map(|(_, cost)| *cost).collect();
     let service = ServiceTimes {
         other_ns: named.iter().sum::<u64>() / named.len().max(1) as u64,
@@ -120,7 +122,9 @@ pub fn profile(measured: &[Samples]) -> Profile {
         per_turn_ns: 0,
         per_message_ns,
     };
-    let alone = by_kind.iter().map(|(kind, all)| ((*kind).to_owned(), alone(all)));
+    let alone = by_kind
+        .iter()
+        .map(|(kind, all)| ((*kind).to_owned(), alone(all)));
     Profile {
         service,
         error: fit.relative,
@@ -192,7 +196,10 @@ mod tests {
         assert_eq!(profile.service.other_ns, 1200);
         assert!(profile.error < 1e-3, "{}", profile.error);
         let append = &profile.kinds["append"];
-        assert!((append.message_ns - 900.0).abs() < 1.0 && append.error < 1e-3, "{append:?}");
+        assert!(
+            (append.message_ns - 900.0).abs() < 1.0 && append.error < 1e-3,
+            "{append:?}"
+        );
         assert!((append.byte_ps - 500.0).abs() < 1.0, "{append:?}");
     }
 

@@ -131,15 +131,27 @@ fn unknown_and_missing_keys() {
     changed(
         "level =",
         "levels =",
-        &["mine.toml:3:1", "did you mean `level`?", "`level` is missing"],
+        &[
+            "mine.toml:3:1",
+            "did you mean `level`?",
+            "`level` is missing",
+        ],
     );
-    changed("copies = 2", "replicas = 2", &["mine.toml:8:1", "the keys in [shape] are"]);
+    changed(
+        "copies = 2",
+        "replicas = 2",
+        &["mine.toml:8:1", "the keys in [shape] are"],
+    );
     changed(
         "report_every",
         "report_evry",
         &["mine.toml:22:1", "did you mean `report_every`?"],
     );
-    changed("listen = \"127.0.0.1:8001\"", "at = \"x\"", &["mine.toml:16:", "`listen` is missing"]);
+    changed(
+        "listen = \"127.0.0.1:8001\"",
+        "at = \"x\"",
+        &["mine.toml:16:", "`listen` is missing"],
+    );
 }
 
 #[test]
@@ -149,13 +161,29 @@ fn wrong_types_words_and_units() {
         "\"sinced\"",
         &["mine.toml:3:9", "did you mean `synced`?", "memory, synced"],
     );
-    changed("metas = 3", "metas = \"three\"", &["mine.toml:7:9", "a whole number"]);
+    changed(
+        "metas = 3",
+        "metas = \"three\"",
+        &["mine.toml:7:9", "a whole number"],
+    );
     changed("metas = 3", "metas = 0", &["mine.toml:7:9", "at least 1"]);
     changed("\"300us\"", "\"300\"", &["mine.toml:22:16", "no unit"]);
-    changed("\"300us\"", "\"0s\"", &["mine.toml:22:16", "no time at all"]);
-    changed("engines = 2", "engines = \"two\"", &["mine.toml:19:11", "a whole number or a list"]);
+    changed(
+        "\"300us\"",
+        "\"0s\"",
+        &["mine.toml:22:16", "no time at all"],
+    );
+    changed(
+        "engines = 2",
+        "engines = \"two\"",
+        &["mine.toml:19:11", "a whole number or a list"],
+    );
     changed("engines = 2", "engines = []", &["mine.toml:19:11", "empty"]);
-    changed("\"mine\"", "\"../mine\"", &["mine.toml:2:8", "cannot name a folder"]);
+    changed(
+        "\"mine\"",
+        "\"../mine\"",
+        &["mine.toml:2:8", "cannot name a folder"],
+    );
 }
 
 #[test]
@@ -163,10 +191,21 @@ fn too_few_nodes() {
     changed(
         "sequencers = 3",
         "sequencers = 2",
-        &["mine.toml:7:9", "`metas` is 3, but there are only 2 sequencers"],
+        &[
+            "mine.toml:7:9",
+            "`metas` is 3, but there are only 2 sequencers",
+        ],
     );
-    changed("copies = 2", "copies = 3", &["mine.toml:8:10", "only 2 storages", "at most 2"]);
-    changed("indexes = 1", "indexes = 3", &["mine.toml:9:11", "only 2 engines"]);
+    changed(
+        "copies = 2",
+        "copies = 3",
+        &["mine.toml:8:10", "only 2 storages", "at most 2"],
+    );
+    changed(
+        "indexes = 1",
+        "indexes = 3",
+        &["mine.toml:9:11", "only 2 engines"],
+    );
 }
 
 #[test]
@@ -176,13 +215,41 @@ fn wrong_addresses() {
         "127.0.0.1:0",
         &["mine.toml:17:", "port 0", "127.0.0.1:7001"],
     );
-    changed("127.0.0.1:8002", "0.0.0.0:8002", &["mine.toml:17:", "every address"]);
-    changed("127.0.0.1:8002", "here:8002", &["mine.toml:17:", "\"here:8002\" is not an address"]);
-    changed("127.0.0.1:8002", "127.0.0.1", &["mine.toml:17:", "is not an address"]);
-    changed("base_port = 7001", "host = \"local\"\nbase_port = 7001", &["mine.toml:12:8", "\"local\" is not an IP"]);
-    changed("base_port = 7001", "base_port = 65533", &["mine.toml:12:13", "too high", "65535"]);
-    changed("base_port = 7001", "base_port = 0", &["mine.toml:12:13", "at least 1"]);
-    changed("base_port = 7001\n", "", &["mine.toml:12:15", "no `base_port`"]);
+    changed(
+        "127.0.0.1:8002",
+        "0.0.0.0:8002",
+        &["mine.toml:17:", "every address"],
+    );
+    changed(
+        "127.0.0.1:8002",
+        "here:8002",
+        &["mine.toml:17:", "\"here:8002\" is not an address"],
+    );
+    changed(
+        "127.0.0.1:8002",
+        "127.0.0.1",
+        &["mine.toml:17:", "is not an address"],
+    );
+    changed(
+        "base_port = 7001",
+        "host = \"local\"\nbase_port = 7001",
+        &["mine.toml:12:8", "\"local\" is not an IP"],
+    );
+    changed(
+        "base_port = 7001",
+        "base_port = 65533",
+        &["mine.toml:12:13", "too high", "65535"],
+    );
+    changed(
+        "base_port = 7001",
+        "base_port = 0",
+        &["mine.toml:12:13", "at least 1"],
+    );
+    changed(
+        "base_port = 7001\n",
+        "",
+        &["mine.toml:12:15", "no `base_port`"],
+    );
 }
 
 #[test]
@@ -195,10 +262,28 @@ fn things_that_are_there_twice() {
     changed(
         "id = 211",
         "id = 101",
-        &["mine.toml:17:", "a sequencer 101", "a storage 101", "over all roles"],
+        &[
+            "mine.toml:17:",
+            "a sequencer 101",
+            "a storage 101",
+            "over all roles",
+        ],
     );
-    changed("8002", "8001", &["mine.toml:17:", "listen at the same address"]);
-    changed("8002", "7005", &["mine.toml:19:", "engine 1000", "storage 211", "the same address"]);
+    changed(
+        "8002",
+        "8001",
+        &["mine.toml:17:", "listen at the same address"],
+    );
+    changed(
+        "8002",
+        "7005",
+        &[
+            "mine.toml:19:",
+            "engine 1000",
+            "storage 211",
+            "the same address",
+        ],
+    );
 }
 
 #[test]
@@ -208,7 +293,11 @@ fn times_and_limits_that_nothing_works_with() {
         "dead_after = \"30ms\"",
         &["mine.toml:22:14", "every 20ms", "at least 40ms"],
     );
-    changed("report_every = \"300us\"", "give_up_after = \"1ms\"", &["mine.toml:22:17", "gives up"]);
+    changed(
+        "report_every = \"300us\"",
+        "give_up_after = \"1ms\"",
+        &["mine.toml:22:17", "gives up"],
+    );
     changed(
         "[timing]\nreport_every = \"300us\"",
         "[limits]\npending_bytes = 2048",
@@ -218,7 +307,9 @@ fn times_and_limits_that_nothing_works_with() {
 
 #[test]
 fn all_mistakes_are_shown_at_once() {
-    let text = GOOD.replace("copies = 2", "copies = 5").replace("8002", "8001");
+    let text = GOOD
+        .replace("copies = 2", "copies = 5")
+        .replace("8002", "8001");
     let error = ClusterFile::parse("mine.toml", &text).unwrap_err();
     assert_eq!(error.mistakes.len(), 2, "{error}");
 }

@@ -7,6 +7,7 @@
 //! | `storage-200/` | the store of a node |
 //! | `storage-200.log` | what it said |
 //! | `storage-200.pid` | its process while it runs |
+//! | `storage-200.samples` | how long it has worked on what, if it was to measure that |
 
 use crate::bench::machine::Process;
 use crate::file::{ClusterFile, NodeAt};
@@ -126,7 +127,7 @@ impl DataFolder {
         fs::create_dir_all(dir).map_err(failed)?;
         // Whole or not at all: nodes that are started at the same time all come by here.
         let part = dir.join(format!(".{CLUSTER}.{}", std::process::id()));
-        let text = toml::to_string(file).unwrap_or_default();
+        let text = file.to_toml();
         let mut written = File::create(&part).map_err(failed)?;
         written.write_all(text.as_bytes()).map_err(failed)?;
         written.sync_all().map_err(failed)?;
@@ -188,6 +189,11 @@ impl DataFolder {
         self.dir.join(format!("{}.pid", node.name()))
     }
 
+    /// What a node leaves if it has measured how long it works.
+    pub fn samples(&self, node: &NodeAt) -> PathBuf {
+        self.dir.join(format!("{}.samples", node.name()))
+    }
+
     /// The process of a node, if it runs here.
     pub fn process(&self, node: &NodeAt) -> Option<Process> {
         Process::from_line(&fs::read_to_string(self.pid(node)).ok()?)
@@ -224,7 +230,9 @@ impl DataFolder {
             let name = entry.file_name().to_string_lossy().into_owned();
             match name.rsplit_once('.') {
                 _ if name == CLUSTER => fs::remove_file(entry.path())?,
-                Some((node, "log" | "pid")) if is_node(node) => fs::remove_file(entry.path())?,
+                Some((node, "log" | "pid" | "samples")) if is_node(node) => {
+                    fs::remove_file(entry.path())?
+                }
                 None if is_node(&name) => fs::remove_dir_all(entry.path())?,
                 _ => {}
             }
@@ -320,7 +328,10 @@ mod tests {
         drop(DataFolder::claim(&dir, &ours, false).unwrap());
         // The same one again, with other ports.
         drop(DataFolder::claim(&dir, &cluster("7100", "7200"), false).unwrap());
-        for other in [cluster("\"local\"", "\"mine\""), cluster("copies = 3", "copies = 2")] {
+        for other in [
+            cluster("\"local\"", "\"mine\""),
+            cluster("copies = 3", "copies = 2"),
+        ] {
             let error = DataFolder::claim(&dir, &other, false).unwrap_err();
             assert!(matches!(error, FolderError::Other { .. }), "{error}");
         }
@@ -355,7 +366,10 @@ mod tests {
         let file = cluster("", "");
         let held = DataFolder::claim(temp.path(), &file, false).unwrap();
         let error = DataFolder::claim(temp.path(), &file, true).unwrap_err();
-        assert!(error.to_string().contains("another `triptych cluster up`"), "{error}");
+        assert!(
+            error.to_string().contains("another `triptych cluster up`"),
+            "{error}"
+        );
         drop(held);
         // A node that runs without a `cluster up`: here, this process.
         let node = file.nodes()[3];
@@ -363,6 +377,9 @@ mod tests {
         fs::write(folder.pid(&node), Process::own().unwrap().line()).unwrap();
         assert_eq!(folder.process(&node), Process::own());
         let error = DataFolder::claim(temp.path(), &file, true).unwrap_err();
-        assert!(error.to_string().contains("sequencer-100 runs as process"), "{error}");
+        assert!(
+            error.to_string().contains("sequencer-100 runs as process"),
+            "{error}"
+        );
     }
 }
