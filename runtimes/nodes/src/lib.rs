@@ -22,6 +22,7 @@ mod metrics;
 mod out;
 pub mod sim;
 mod stored;
+pub mod tcp;
 
 pub use metrics::{KindCounts, Metrics};
 pub use out::{Durability, Key, Out, Persist, Read, Write};

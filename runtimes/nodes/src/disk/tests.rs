@@ -35,7 +35,7 @@ fn put(token: u64, key: &str, value: Option<&str>, durability: Durability) -> Pe
 }
 
 fn fill(folder: &TempDir) {
-    let (writer, told) = start(open(folder));
+    let (mut writer, told) = start(open(folder));
     for n in 0..100 {
         let durability = [Durability::Lazy, Durability::Synced][n as usize % 2];
         let key = format!("k/{n:03}");
@@ -58,7 +58,8 @@ fn fill(folder: &TempDir) {
     assert!(lazy.is_sorted() && synced.is_sorted());
     assert_eq!((lazy.len(), synced.len()), (50, 51));
     assert_eq!(read, [(1, None), (2, Some(b"value 51".to_vec()))]);
-    let counts = writer.close();
+    writer.close();
+    let counts = writer.counts();
     assert_eq!((counts.batches, counts.reads), (101, 2));
     assert!((1..=51).contains(&counts.syncs));
 }
@@ -190,7 +191,7 @@ fn a_torn_end_is_forgotten() {
 #[test]
 fn a_key_that_cannot_be_stored_is_a_failure_and_no_panic() {
     let folder = TempDir::new().unwrap();
-    let (writer, told) = start(open(&folder));
+    let (mut writer, told) = start(open(&folder));
     writer.persist(put(1, "", None, Durability::Lazy));
     writer.persist(put(2, "k", None, Durability::Lazy));
     let done: Vec<Done> = told.iter().collect();

@@ -6,6 +6,7 @@ use crate::{Durability, Key, Persist, Read};
 use fjall::PersistMode;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// What the store has done.
@@ -31,39 +32,66 @@ const GROUP: usize = 1_024;
 
 /// The way to a store that a thread of its own has.
 pub struct Writer {
-    commands: Sender<Command>,
-    thread: JoinHandle<StoreCounts>,
+    commands: Option<Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+    counts: Arc<Mutex<StoreCounts>>,
 }
 
 impl Writer {
     pub(super) fn start(store: DiskStore, told: impl Fn(Vec<Done>) + Send + 'static) -> Self {
         let (commands, incoming) = channel();
-        let thread = std::thread::spawn(move || Worker::new(store).run(&incoming, told));
-        Writer { commands, thread }
+        let counts = Arc::default();
+        let worker = Worker::new(store, Arc::clone(&counts));
+        let thread = std::thread::spawn(move || worker.run(&incoming, told));
+        Writer {
+            commands: Some(commands),
+            thread: Some(thread),
+            counts,
+        }
     }
 
     /// Hands writes over. After a failure nothing happens.
     pub fn persist(&self, persist: Persist) {
-        // The thread ends early only after it has said that it failed.
-        let _ = self.commands.send(Command::Persist(persist));
+        self.give(Command::Persist(persist));
     }
 
     /// Asks for a value; it includes all writes handed over before.
     pub fn read(&self, read: Read) {
-        let _ = self.commands.send(Command::Read(read));
+        self.give(Command::Read(read));
     }
 
-    /// Waits until all that was handed over is synced, and closes the store. Says what it has done.
-    pub fn close(self) -> StoreCounts {
-        let Writer { commands, thread } = self;
-        drop(commands);
-        thread.join().unwrap_or_default()
+    fn give(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            // The thread ends early only after it has said that it failed.
+            let _ = commands.send(command);
+        }
+    }
+
+    /// What the store has done.
+    pub fn counts(&self) -> StoreCounts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all that was handed over is synced, and closes the store. To drop it does the same.
+    pub fn close(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the store was printed, and what was not reported as durable is not.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
 struct Worker {
     store: DiskStore,
     counts: StoreCounts,
+    shared: Arc<Mutex<StoreCounts>>,
     done: Vec<Done>,
     /// Who waits for the sync of this group.
     waiting: Vec<u64>,
@@ -72,10 +100,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(store: DiskStore) -> Self {
+    fn new(store: DiskStore, shared: Arc<Mutex<StoreCounts>>) -> Self {
         Worker {
             store,
             counts: StoreCounts::default(),
+            shared,
             done: Vec::new(),
             waiting: Vec::new(),
             written: false,
@@ -83,19 +112,17 @@ impl Worker {
         }
     }
 
-    fn run(mut self, incoming: &Receiver<Command>, told: impl Fn(Vec<Done>)) -> StoreCounts {
+    fn run(mut self, incoming: &Receiver<Command>, told: impl Fn(Vec<Done>)) {
         while let Ok(first) = incoming.recv() {
             let more = std::iter::from_fn(|| incoming.try_recv().ok());
             let group = std::iter::once(first).chain(more).take(GROUP);
             if let Err(error) = self.group(group, &told) {
-                told(vec![Done::Failed(error)]);
-                return self.counts;
+                return told(vec![Done::Failed(error)]);
             }
         }
         if let Err(error) = self.persist(PersistMode::SyncAll) {
             told(vec![Done::Failed(error)]);
         }
-        self.counts
     }
 
     fn group(
@@ -112,6 +139,7 @@ impl Worker {
         if std::mem::take(&mut self.written) && !self.sync {
             self.persist(PersistMode::Buffer)?;
         }
+        self.share();
         // Nobody who does not want a sync waits for one.
         if !self.done.is_empty() {
             told(std::mem::take(&mut self.done));
@@ -119,9 +147,14 @@ impl Worker {
         if std::mem::take(&mut self.sync) {
             self.persist(PersistMode::SyncAll)?;
             self.counts.syncs += 1;
+            self.share();
             told(self.waiting.drain(..).map(Done::Persisted).collect());
         }
         Ok(())
+    }
+
+    fn share(&self) {
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = self.counts;
     }
 
     fn persist(&self, mode: PersistMode) -> Result<(), StoreError> {
