@@ -37,7 +37,7 @@ impl Storage {
             Role::Ended => shard.ordered,
         };
         let (have, holes) = (shard.have, shard.holes.len());
-        let mut kept = false;
+        let (mut kept, mut copied) = (false, 0);
         for (local, record) in records {
             if local >= limit || (local < have && !shard.holes.contains(&local)) {
                 continue;
@@ -68,7 +68,7 @@ impl Storage {
             self.cache.add(place, local, bytes);
             self.counts.records += 1;
             self.counts.bytes += u64::from(bytes);
-            self.counts.repairs += u64::from(local < shard.ordered);
+            copied += u64::from(local < shard.ordered);
         }
         if !gone.is_empty() {
             let ordered = shard.ordered;
@@ -81,11 +81,10 @@ impl Storage {
         if kept || more {
             self.disk.wait(place, shard);
         }
-        if shard.role == Role::Ended {
-            if kept {
-                self.look_again(id.term);
-            }
-            self.recheck |= more;
+        self.recheck |= more && shard.role == Role::Ended;
+        if copied > 0 {
+            self.counts.repairs += copied;
+            self.look_again(id.term);
         }
         self.gaps(now, place, more, out);
         if self.below(&self.shards[place]) > before {

@@ -14,11 +14,11 @@ use crate::{
     Config, Entry, Level, Member, Message, Missing, Record, SeqNum, Shape, Shard, Step, Tag, Term,
     Trim, View,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use triptych_nodes::Message as _;
-use triptych_nodes::{Key, Nanos, Node, NodeId, Out, Peer, Persist, Stored};
+use triptych_nodes::{Key, Nanos, Node, NodeId, Out, Peer, Persist, Read, Stored};
 use triptych_world::MS;
 
 const ME: NodeId = NodeId(200);
@@ -133,12 +133,20 @@ impl Rig {
     fn call(&mut self, what: impl FnOnce(&mut Storage, Nanos, &mut Out<Message>)) {
         let mut out = Out::default();
         what(&mut self.node, self.now, &mut out);
+        let mut reads = self.take(out);
+        while let Some(read) = reads.pop_front() {
+            let (value, mut out) = (self.disk.get(&read.key), Out::default());
+            self.node.on_read(self.now, read.token, value, &mut out);
+            reads.extend(self.take(out));
+        }
+    }
+
+    /// Ends a turn, and does what the node wants; returns what it wants to read.
+    fn take(&mut self, mut out: Out<Message>) -> VecDeque<Read> {
         self.node.on_turn_end(self.now, &mut out);
-        self.timers.extend(
-            out.timers
-                .into_iter()
-                .map(|(after, timer)| (self.now + after, timer)),
-        );
+        let timers = out.timers.into_iter();
+        self.timers
+            .extend(timers.map(|(after, timer)| (self.now + after, timer)));
         self.sent.append(&mut out.sends);
         self.notices.append(&mut out.notices);
         self.persists += out.persists.len();
@@ -146,10 +154,7 @@ impl Rig {
             self.disk.apply(&persist);
             self.writing.push(persist);
         }
-        for read in out.reads {
-            let value = self.disk.get(&read.key);
-            self.call(|node, now, out| node.on_read(now, read.token, value, out));
-        }
+        out.reads.into()
     }
 
     /// The disk has written everything.
@@ -226,17 +231,17 @@ impl Rig {
     fn read(&mut self, seq: SeqNum) -> Option<Result<Arc<Record>, Missing>> {
         let before = std::mem::take(&mut self.sent);
         self.tell(E0, Message::ReadAt { op: 1, seq });
-        let sent = std::mem::replace(&mut self.sent, before);
-        sent.into_iter().find_map(|(to, message)| match message {
-            Message::ReadDone { found, seq: of, .. } => {
-                assert_eq!((to, of), (E0.into(), seq));
-                Some(found.map(|found| found.record))
+        let mut answer = None;
+        for (to, message) in std::mem::replace(&mut self.sent, before) {
+            match message {
+                Message::ReadDone { found, seq: of, .. } => {
+                    assert_eq!((to, of), (E0.into(), seq));
+                    answer = Some(found.map(|found| found.record));
+                }
+                other => self.sent.push((to, other)),
             }
-            other => {
-                self.sent.push((to, other));
-                None
-            }
-        })
+        }
+        answer
     }
 
     /// What was sent since this was last asked.

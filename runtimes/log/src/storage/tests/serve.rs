@@ -128,6 +128,7 @@ fn another_keeper_gets_what_it_asks_for_from_memory_and_disk() {
 fn an_operator_is_answered_and_a_client_refused() {
     let mut rig = Rig::member(Level::Memory, None);
     let client = Peer::Client(3);
+    rig.sent();
     let request = crate::Request::Status;
     rig.tell(client, Message::Request { op: 5, request });
     let sent = rig.sent();
