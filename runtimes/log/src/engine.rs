@@ -27,8 +27,8 @@ mod trims;
 mod turn;
 
 use crate::{
-    Config, Entry, Failure, Found, LogId, MEMBERSHIP, Member, Membership, Message, Record, Reply, Request,
-    Shard, Term, View,
+    Config, Entry, Failure, Found, LogId, MEMBERSHIP, Member, Membership, Message, Record, Reply,
+    Request, Shard, Term, View,
 };
 use cache::Cache;
 use clients::Clients;

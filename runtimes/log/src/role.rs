@@ -1,8 +1,8 @@
 //! The four roles, and how a node of each is made.
 
-use crate::controller::{self, Controller};
+use crate::controller::Controller;
 use crate::engine::{self, Engine};
-use crate::sequencer::{self, Sequencer};
+use crate::sequencer::Sequencer;
 use crate::storage::{self, Storage};
 use crate::{Config, Message};
 use serde::{Deserialize, Serialize};
@@ -42,17 +42,14 @@ impl fmt::Display for Role {
     }
 }
 
-/// Seeded defects of the roles, to show that the checkers see them. No command can ask for one.
+/// Seeded defects of the roles, to show that the checkers see them. No command can ask for one. Those
+/// of sequencers and controllers are in their cores, for the model checker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bugs {
     /// Of engines.
     pub engine: Option<engine::Bug>,
     /// Of storages.
     pub storage: Option<storage::Bug>,
-    /// Of sequencers.
-    pub sequencer: Option<sequencer::Bug>,
-    /// Of controllers.
-    pub controller: Option<controller::Bug>,
 }
 
 impl Role {
@@ -66,10 +63,8 @@ impl Role {
     ) -> Box<dyn Node<Message = Message>> {
         let config = Rc::clone(config);
         match self {
-            Role::Controller => {
-                Box::new(Controller::recover(config, node, stored, bugs.controller))
-            }
-            Role::Sequencer => Box::new(Sequencer::recover(config, node, stored, bugs.sequencer)),
+            Role::Controller => Box::new(Controller::recover(config, node, stored)),
+            Role::Sequencer => Box::new(Sequencer::recover(config, node, stored)),
             Role::Storage => Box::new(Storage::recover(config, node, stored, bugs.storage)),
             Role::Engine => Box::new(Engine::recover(config, node, stored, bugs.engine)),
         }

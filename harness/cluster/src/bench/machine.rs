@@ -40,7 +40,8 @@ impl Process {
     pub fn from_line(line: &str) -> Option<Process> {
         let (pid, started) = line.trim().split_once(' ')?;
         let found = Process::find(pid.parse().ok()?)?;
-        (found.started == started.parse().ok()? && !found.is_over()).then_some(found)
+        let started: u64 = started.parse().ok()?;
+        (found.started == started && !found.is_over()).then_some(found)
     }
 
     /// Whether it has ended and only waits for its parent to look.

@@ -124,14 +124,7 @@ impl DataFolder {
             }
             return Ok(DataFolder::at(dir));
         }
-        fs::create_dir_all(dir).map_err(failed)?;
-        // Whole or not at all: nodes that are started at the same time all come by here.
-        let part = dir.join(format!(".{CLUSTER}.{}", std::process::id()));
-        let text = file.to_toml();
-        let mut written = File::create(&part).map_err(failed)?;
-        written.write_all(text.as_bytes()).map_err(failed)?;
-        written.sync_all().map_err(failed)?;
-        fs::rename(&part, dir.join(CLUSTER)).map_err(failed)?;
+        own(dir, file).map_err(failed)?;
         Ok(DataFolder::at(dir))
     }
 
@@ -160,6 +153,7 @@ impl DataFolder {
         }
         if fresh && there.is_some() {
             folder.clear().map_err(failed)?;
+            own(dir, file).map_err(failed)?;
         }
         let mut folder = DataFolder::join(dir, file)?;
         folder.lock = Some(match held {
@@ -224,12 +218,11 @@ impl DataFolder {
         running
     }
 
-    /// Removes what a cluster consists of, and nothing else that may be in the folder.
+    /// Removes what the nodes have left, and nothing else that may be in the folder.
     fn clear(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             match name.rsplit_once('.') {
-                _ if name == CLUSTER => fs::remove_file(entry.path())?,
                 Some((node, "log" | "pid" | "samples")) if is_node(node) => {
                     fs::remove_file(entry.path())?
                 }
@@ -239,6 +232,17 @@ impl DataFolder {
         }
         Ok(())
     }
+}
+
+/// Makes a folder a cluster's.
+fn own(dir: &Path, file: &ClusterFile) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    // Whole or not at all: nodes that are started at the same time all come by here.
+    let part = dir.join(format!(".{CLUSTER}.{}", std::process::id()));
+    let mut written = File::create(&part)?;
+    written.write_all(file.to_toml().as_bytes())?;
+    written.sync_all()?;
+    fs::rename(&part, dir.join(CLUSTER))
 }
 
 /// Whether a name is that of a node's folder.
