@@ -7,6 +7,7 @@
 //! every engine reads every logbook from its beginning, and the [`judge`] compares that with all that
 //! clients were told. The same seed gives the same trial.
 
+pub mod batch;
 mod chaos;
 mod clients;
 pub mod history;
@@ -43,6 +44,8 @@ pub struct Trial {
 pub struct Outcome {
     /// What is wrong, in the order of the rules.
     pub violations: Vec<Violation>,
+    /// How often something was hurt.
+    pub hurt: u64,
     /// What was done and suffered, by name: how much the trial is worth.
     pub counts: Vec<(&'static str, u64)>,
 }
@@ -67,7 +70,7 @@ impl Trial {
         let done = World::simulate(self.seed, options, move |world| self.inside(world));
         done.unwrap_or_else(|deadlock| Outcome {
             violations: vec![Violation::new("rest", deadlock.to_string())],
-            counts: Vec::new(),
+            ..Outcome::default()
         })
     }
 
@@ -96,6 +99,7 @@ impl Trial {
         for client in clients {
             client.await;
         }
+        outcome.hurt = hurt.iter().map(|(_, count)| count).sum();
         outcome.counts.extend(hurt);
         self.rest(&world, &cluster, &plan, &history, &mut outcome)
             .await;

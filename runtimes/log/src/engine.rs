@@ -13,14 +13,19 @@
 //! The engine itself only hands on what comes. One clock drives all repeats: while anything waits, it
 //! rings every [`crate::Timing::again_after`].
 
+mod ahead;
+mod bug;
 mod cache;
 mod clients;
 mod decisions;
+mod ending;
 mod gather;
 pub mod index;
 mod indexing;
+mod part;
 mod producer;
 mod reads;
+mod sending;
 mod shelf;
 mod streams;
 mod trims;
@@ -30,46 +35,22 @@ use crate::{
     Config, Entry, Failure, Found, LogId, MEMBERSHIP, Member, Membership, Message, Record, Reply,
     Request, Shard, Term, View,
 };
+pub use bug::Bug;
+
 use cache::Cache;
 use clients::Clients;
 use decisions::Decisions;
 use indexing::Indexing;
-use producer::{Ordered, Producer};
+use producer::Producer;
 use reads::{Reads, Sources};
+use sending::Ordered;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use trims::Trims;
 use triptych_nodes::{Nanos, Node, NodeId, Out, Peer, Stored};
 use turn::{Turn, Waiter};
-
-/// A seeded defect, to show that the checkers see it. Campaigns cannot ask for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Bug {
-    /// Reads do not wait until the index has come to what the reader has seen.
-    ReadAhead,
-    /// An entry is applied although nothing is known of some of its records, which are skipped.
-    ApplyWithoutItems,
-    /// The index begins each view empty.
-    SkipView,
-    /// A trim takes the record at its bound with it.
-    TrimInclusive,
-    /// The index does not care for trims.
-    IgnoreTrim,
-    /// Conditional appends are always taken.
-    ConditionIgnored,
-    /// Conditional appends are decided when they arrive, not when they are ordered.
-    ConditionDecidedEarly,
-    /// When a view ends, everything that is pending is appended again, although its last entries
-    /// have ordered some of it.
-    DiscardOrdered,
-    /// Some local ids are given to two records.
-    LocalIdReuse,
-    /// The answer to an append says less of the metalog was seen than orders the record.
-    ProgressTooLow,
-    /// Conditional appends that were refused are in their streams.
-    RefusedVisible,
-}
 
 /// The timer of everything that is repeated.
 const TICK: u64 = 1;
@@ -91,6 +72,8 @@ pub struct Engine {
     cache: Cache,
     /// Whether [`TICK`] is set.
     ticking: bool,
+    /// When it asked for newer views last.
+    told: Cell<Option<Nanos>>,
     /// Kept to save allocations.
     ordered: Vec<Ordered>,
 }
@@ -103,6 +86,7 @@ macro_rules! turn {
             out: $out,
             members: &$engine.members,
             bug: $engine.bug,
+            told: &$engine.told,
         }
     };
 }
@@ -128,6 +112,7 @@ impl Engine {
             trims: Trims::default(),
             cache,
             ticking: false,
+            told: Cell::new(None),
             ordered: Vec::new(),
         }
     }
@@ -221,11 +206,11 @@ impl Engine {
         entries: &[Arc<Entry>],
         out: &mut Out<Message>,
     ) {
+        let mut turn = turn!(self, now, out);
         if term.view > self.members.newest() {
-            self.members.tell(out);
+            turn.ask_for_views();
             return;
         }
-        let mut turn = turn!(self, now, out);
         let mut ordered = std::mem::take(&mut self.ordered);
         self.producer
             .committed(&mut turn, term, entries, &mut ordered);
@@ -250,7 +235,7 @@ impl Engine {
             }
             let (seq, progress, record) = (one.seq, one.progress, one.record);
             let aux = None;
-            self.cache.put(now, me, &Found { seq, record, aux });
+            self.cache.put(now, me, Found { seq, record, aux });
             if let Some(waiter) = one.waiter {
                 turn.reply(waiter, Reply::Appended { seq, progress });
             }

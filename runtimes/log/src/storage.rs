@@ -131,6 +131,7 @@ struct Counts {
     records: u64,
     bytes: u64,
     freed: u64,
+    walked: u64,
     refused: u64,
     repairs: u64,
     damaged: u64,
@@ -219,7 +220,7 @@ impl Storage {
         self.kick = true;
     }
 
-    fn arm(&mut self, out: &mut Out<Message>) {
+    fn arm(&mut self, now: Nanos, out: &mut Out<Message>) {
         let busy = || {
             !self.wanting.is_empty()
                 || !self.lacking.is_empty()
@@ -232,7 +233,7 @@ impl Storage {
         }
         if !self.sweep_armed && self.releases.busy() {
             self.sweep_armed = true;
-            out.timer(trim::PAUSE, SWEEP);
+            out.timer(self.releases.pause(now), SWEEP);
         }
     }
 }
@@ -308,7 +309,7 @@ impl Node for Storage {
             }
             SWEEP => {
                 self.sweep_armed = false;
-                self.sweep();
+                self.sweep(now);
             }
             _ => {}
         }
@@ -339,7 +340,7 @@ impl Node for Storage {
         if std::mem::take(&mut self.recheck) {
             self.check_complete(out);
         }
-        self.arm(out);
+        self.arm(now, out);
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
@@ -347,6 +348,7 @@ impl Node for Storage {
             records,
             bytes,
             freed,
+            walked,
             refused,
             repairs,
             damaged,
@@ -357,10 +359,12 @@ impl Node for Storage {
         let cuts: usize = self.terms.values().map(TermLog::cuts).sum();
         vec![
             ("view", u64::from(self.membership.newest())),
+            ("member", u64::from(self.membership.is_member())),
             ("complete", u64::from(self.membership.complete)),
             ("records", records),
             ("bytes", bytes),
             ("freed", freed),
+            ("walked", walked),
             ("pending_bytes", sum(|shard| shard.pending)),
             ("holes", sum(|shard| shard.holes.len())),
             ("wanting", self.wanting.len() as u64),

@@ -43,9 +43,7 @@ impl Chaos {
 
     /// Hurts the cluster until a point in time, then heals everything. What was done, by name.
     pub(super) async fn until(mut self, until: Nanos) -> Vec<(&'static str, u64)> {
-        self.cluster
-            .sim()
-            .set_faults(self.plan.loss, self.plan.twice);
+        self.network(self.plan.loss, self.plan.twice);
         while self.world.now() < until {
             let pause = self.random.exponential(self.plan.every as f64) as Nanos;
             let next = self.world.now() + pause;

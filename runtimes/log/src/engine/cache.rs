@@ -1,8 +1,7 @@
 //! The engine's cache of records and memos, bounded by bytes.
 //!
-//! Records are immutable, so nothing is ever invalid. What is cached is forgotten in the order in
-//! which it came, except that what was read since it was last looked at stays for another round
-//! (CLOCK).
+//! Records are immutable, so nothing is ever invalid. When there is no room, a hand goes round all
+//! entries and forgets those that were not read since it came by (CLOCK).
 //!
 //! Memos are another matter: they come later than their records, from anywhere, and holders keep
 //! them; a record that is cached without a memo would hide one that another engine has left
@@ -14,7 +13,7 @@
 
 use crate::{Found, Record, SeqNum};
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use triptych_nodes::{Nanos, NodeId};
 
@@ -24,9 +23,13 @@ const OVERHEAD: usize = 96;
 /// Records and memos by place.
 #[derive(Debug)]
 pub(super) struct Cache {
-    entries: FxHashMap<SeqNum, Cached>,
-    /// Everything that is cached, once each: the next one to be looked at first.
-    ring: VecDeque<SeqNum>,
+    /// Where each place's entry is.
+    slots: FxHashMap<SeqNum, u32>,
+    entries: Vec<Option<Cached>>,
+    /// Entries that are empty.
+    free: Vec<u32>,
+    /// The entry that is looked at next when there is no room.
+    hand: usize,
     bytes: usize,
     limit: usize,
     probe_after: Nanos,
@@ -34,6 +37,7 @@ pub(super) struct Cache {
 
 #[derive(Debug)]
 struct Cached {
+    seq: SeqNum,
     /// The record and in whose shard it is; there may be a memo alone.
     record: Option<(Arc<Record>, NodeId)>,
     aux: Option<Arc<[u8]>>,
@@ -63,8 +67,10 @@ impl Cache {
     /// An empty cache of so many bytes.
     pub(super) fn new(limit: usize, probe_after: Nanos) -> Self {
         Cache {
-            entries: FxHashMap::default(),
-            ring: VecDeque::new(),
+            slots: FxHashMap::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
             bytes: 0,
             limit,
             probe_after: probe_after.max(1),
@@ -77,48 +83,64 @@ impl Cache {
     }
 
     fn change(&mut self, now: Nanos, seq: SeqNum, change: impl FnOnce(&mut Cached)) {
-        let probe = (now.saturating_add(self.probe_after), self.probe_after);
-        let ring = &mut self.ring;
-        let mut before = 0;
-        let cached = self.entries.entry(seq);
-        let cached = cached
-            .and_modify(|cached| before = cached.size())
-            .or_insert_with(|| {
-                ring.push_back(seq);
-                Cached {
+        let at = match self.slots.entry(seq) {
+            Entry::Occupied(known) => *known.get() as usize,
+            Entry::Vacant(new) => {
+                let at = self.free.pop().map_or(self.entries.len(), |at| at as usize);
+                let cached = Cached {
+                    seq,
                     record: None,
                     aux: None,
                     used: false,
-                    probe,
+                    probe: (now.saturating_add(self.probe_after), self.probe_after),
+                };
+                self.bytes += cached.size();
+                new.insert(at as u32);
+                match self.entries.get_mut(at) {
+                    Some(entry) => *entry = Some(cached),
+                    None => self.entries.push(Some(cached)),
                 }
-            });
-        change(cached);
-        self.bytes = self.bytes - before + cached.size();
-        while self.bytes > self.limit
-            && let Some(oldest) = self.ring.pop_front()
-        {
-            match self.entries.get_mut(&oldest) {
-                Some(cached) if cached.used => {
-                    cached.used = false;
-                    self.ring.push_back(oldest);
-                }
-                Some(cached) => {
+                at
+            }
+        };
+        if let Some(cached) = &mut self.entries[at] {
+            self.bytes -= cached.size();
+            change(cached);
+            self.bytes += cached.size();
+        }
+        while self.bytes > self.limit {
+            self.turn_hand();
+        }
+    }
+
+    /// Looks at the next entry: one that was used stays until the hand comes again.
+    fn turn_hand(&mut self) {
+        let at = self.hand % self.entries.len();
+        self.hand = at + 1;
+        match &mut self.entries[at] {
+            Some(cached) if cached.used => cached.used = false,
+            entry => {
+                if let Some(cached) = entry.take() {
                     self.bytes -= cached.size();
-                    self.entries.remove(&oldest);
+                    self.slots.remove(&cached.seq);
+                    self.free.push(at as u32);
                 }
-                None => {}
             }
         }
     }
 
+    fn entry(&self, seq: SeqNum) -> Option<&Cached> {
+        self.entries[*self.slots.get(&seq)? as usize].as_ref()
+    }
+
     /// Takes over a record, and a memo if there is one. A memo that is there stays otherwise.
-    pub(super) fn put(&mut self, now: Nanos, engine: NodeId, found: &Found) {
+    pub(super) fn put(&mut self, now: Nanos, engine: NodeId, found: Found) {
         self.change(now, found.seq, |cached| {
             if cached.record.is_none() {
-                cached.record = Some((Arc::clone(&found.record), engine));
+                cached.record = Some((found.record, engine));
             }
             if found.aux.is_some() {
-                cached.aux.clone_from(&found.aux);
+                cached.aux = found.aux;
             }
         });
     }
@@ -130,13 +152,14 @@ impl Cache {
 
     /// In whose shard a record is, if it is cached.
     pub(super) fn engine(&self, seq: SeqNum) -> Option<NodeId> {
-        let (_, engine) = self.entries.get(&seq)?.record.as_ref()?;
+        let (_, engine) = self.entry(seq)?.record.as_ref()?;
         Some(*engine)
     }
 
     /// A record with its memo.
     pub(super) fn get(&mut self, now: Nanos, seq: SeqNum) -> Option<CacheHit> {
-        let cached = self.entries.get_mut(&seq)?;
+        let at = *self.slots.get(&seq)?;
+        let cached = self.entries[at as usize].as_mut()?;
         cached.used = true;
         let (record, engine) = cached.record.as_ref()?;
         let (due, wait) = cached.probe;
@@ -176,7 +199,7 @@ mod tests {
     }
 
     fn has(cache: &Cache, seqs: std::ops::Range<u64>) -> Vec<u64> {
-        seqs.filter(|&seq| cache.entries.contains_key(&SeqNum(seq)))
+        seqs.filter(|&seq| cache.entry(SeqNum(seq)).is_some())
             .collect()
     }
 
@@ -185,27 +208,23 @@ mod tests {
         // Each entry takes 96 + 12 + 88 bytes.
         let mut cache = Cache::new(3 * 196, 1);
         for seq in 0..3 {
-            cache.put(0, NodeId(1), &found(seq, None));
+            cache.put(0, NodeId(1), found(seq, None));
         }
         assert_eq!(cache.bytes(), 3 * 196);
         assert!(cache.get(0, SeqNum(0)).is_some());
-        cache.put(0, NodeId(1), &found(3, None));
+        cache.put(0, NodeId(1), found(3, None));
         assert_eq!(has(&cache, 0..4), [0, 2, 3]);
-        cache.put(0, NodeId(1), &found(4, None));
-        cache.put(0, NodeId(1), &found(5, None));
-        assert_eq!(
-            has(&cache, 0..6),
-            [0, 4, 5],
-            "its second chance is at the end"
-        );
-        cache.put(0, NodeId(1), &found(6, None));
-        assert_eq!((has(&cache, 0..7), cache.ring.len()), (vec![4, 5, 6], 3));
+        cache.put(0, NodeId(1), found(4, None));
+        cache.put(0, NodeId(1), found(5, None));
+        assert_eq!(has(&cache, 0..6), [0, 4, 5], "it was looked at once more");
+        cache.put(0, NodeId(1), found(6, None));
+        assert_eq!((has(&cache, 0..7), cache.entries.len()), (vec![4, 5, 6], 4));
     }
 
     #[test]
     fn a_memo_is_looked_for_again_and_again_but_ever_more_rarely() {
         let mut cache = Cache::new(1 << 20, 100);
-        cache.put(0, NodeId(7), &found(1, None));
+        cache.put(0, NodeId(7), found(1, None));
         let mut probes = Vec::new();
         for now in 0..2_000 {
             if cache.get(now, SeqNum(1)).is_some_and(|hit| hit.probe) {
@@ -213,7 +232,7 @@ mod tests {
             }
         }
         assert_eq!(probes, [100, 300, 700, 1_500]);
-        cache.put(2_000, NodeId(7), &found(1, Some(b"memo")));
+        cache.put(2_000, NodeId(7), found(1, Some(b"memo")));
         let hit = cache.get(9_000, SeqNum(1)).unwrap();
         assert_eq!(
             (hit.found.aux.as_deref(), hit.probe),
@@ -226,7 +245,7 @@ mod tests {
         let mut cache = Cache::new(1 << 20, 100);
         cache.annotate(0, SeqNum(1), Arc::from(&b"a"[..]));
         assert_eq!(cache.get(0, SeqNum(1)), None);
-        cache.put(0, NodeId(7), &found(1, None));
+        cache.put(0, NodeId(7), found(1, None));
         let aux = |cache: &mut Cache| cache.get(0, SeqNum(1)).unwrap().found.aux;
         assert_eq!(aux(&mut cache).as_deref(), Some(&b"a"[..]));
         cache.annotate(0, SeqNum(1), Arc::from(&b"bcd"[..]));

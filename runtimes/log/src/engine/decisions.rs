@@ -3,7 +3,7 @@
 
 use super::cache::Cache;
 use super::indexing::Indexing;
-use super::producer::Ordered;
+use super::sending::Ordered;
 use super::turn::{Turn, Waiter, nth};
 use crate::{Failure, Found, LogId, Message, Reply, SeqNum, View};
 use std::collections::BTreeMap;
@@ -153,7 +153,7 @@ impl Deciding {
             Ok(()) => {
                 let aux = None;
                 let me = turn.members.me().node;
-                cache.put(turn.now, me, &Found { seq, record, aux });
+                cache.put(turn.now, me, Found { seq, record, aux });
                 Reply::Appended { seq, progress }
             }
             Err(tail) => Reply::Refused { tail, progress },

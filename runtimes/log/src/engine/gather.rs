@@ -149,7 +149,7 @@ impl Gather {
         };
         match found {
             Ok(found) if found.seq == seq => {
-                cache.put(turn.now, slot.engine, &found);
+                cache.put(turn.now, slot.engine, found.clone());
                 slot.state = State::Here(found);
                 self.open -= 1;
             }

@@ -16,6 +16,8 @@
 //! were committed by then.
 
 use super::Bug;
+use super::ahead::{Ahead, By, concerns};
+use super::part::{Part, note};
 use super::shelf::Shelf;
 use super::streams::{Place, Streams};
 use crate::{
@@ -27,9 +29,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use triptych_nodes::NodeId;
-
-/// A trim's name: who asked, and its number for it.
-type By = (NodeId, u64);
 
 /// The index of a physical log. See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,28 +61,6 @@ struct Refusal {
     book: BookId,
     /// The newest record of the condition's stream at that point, as far as it is known.
     tail: SeqNum,
-}
-
-/// One view of the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Part {
-    engines: Vec<crate::Member>,
-    shards: Vec<Shelf>,
-    /// How many records are applied.
-    position: u32,
-    /// Entries that are not applied yet.
-    entries: BTreeMap<u32, Arc<Entry>>,
-    /// All entries below this are known.
-    known: u32,
-    /// How many entries there are in all, if the view is over.
-    end: Option<u32>,
-}
-
-/// What entries that are known but not applied yet say of trims.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Ahead {
-    trims: BTreeMap<By, BTreeSet<(ViewId, u32)>>,
-    releases: BTreeMap<BookId, BTreeMap<(ViewId, u32), Arc<Entry>>>,
 }
 
 /// A record that an index found: its place, and the engine in whose shard it is.
@@ -287,6 +264,14 @@ impl Index {
         self.at != before
     }
 
+    /// Everything below this is known of the entries.
+    fn frontier(&self) -> (ViewId, u32) {
+        let parts = self.parts.iter().skip(usize::from(self.at.view) - 1);
+        let mut parts = (self.at.view..).zip(parts);
+        let unfinished = parts.find(|(_, part)| part.end != Some(part.known));
+        unfinished.map_or((ViewId::MAX, 0), |(view, part)| (view, part.known))
+    }
+
     fn cut(
         &mut self,
         first: u32,
@@ -296,14 +281,25 @@ impl Index {
     ) {
         let (view, log) = (self.at.view, self.log);
         let term = Term { view, log };
+        let frontier = self.frontier();
         let mut part = std::mem::take(&mut self.parts[usize::from(view) - 1]);
         let mut places = (0..part.engines.len()).filter(|&at| deltas[at] > 0);
         for (_, start, delta, at) in assigned(&part.engines, term, first, starts, deltas) {
             let Some(place) = places.next() else { break };
+            let position = |id: u32| at.position() + (id - start);
+            let (mut next, freed) = (start, &mut part.freed);
             part.shards[place].take(start + delta, |id, item| {
-                let seq = SeqNum::new(term, at.position() + (id - start));
-                self.record(Place::new(seq, place as u16), seq, &item, seen);
+                if id > next {
+                    note(freed, position(next), position(id));
+                }
+                next = id + 1;
+                let seq = SeqNum::new(term, position(id));
+                let place = Place::new(seq, place as u16);
+                self.record(place, seq, &item, frontier, seen);
             });
+            if next < start + delta {
+                note(freed, position(next), position(start + delta));
+            }
         }
         part.position = first + deltas.iter().sum::<u32>();
         self.parts[usize::from(view) - 1] = part;
@@ -314,10 +310,11 @@ impl Index {
         place: Place,
         seq: SeqNum,
         item: &Item,
+        frontier: (ViewId, u32),
         seen: &mut impl FnMut(BookId, Tag),
     ) {
         if let Some(condition) = &item.condition {
-            let refused = self.decide(item.book, *condition, seq);
+            let refused = self.decide(item.book, *condition, seq, frontier);
             if let Some(tail) = refused
                 && self.bug != Some(Bug::ConditionIgnored)
             {
@@ -337,14 +334,20 @@ impl Index {
     }
 
     /// Whether a conditional append is refused, and then the newest record of the stream.
-    fn decide(&self, book: BookId, condition: Condition, seq: SeqNum) -> Option<SeqNum> {
+    fn decide(
+        &self,
+        book: BookId,
+        condition: Condition,
+        seq: SeqNum,
+        frontier: (ViewId, u32),
+    ) -> Option<SeqNum> {
         let Condition { tag, tail } = condition;
         let streams = self.books.get(&book);
         let bound = streams.map_or(SeqNum::ZERO, |streams| streams.bound(tag));
         let newest = streams.and_then(|streams| streams.newest(tag));
         // Whoever tries again after what it is told must not be refused for what was trimmed.
         let newest = newest.map_or(SeqNum(bound.0.saturating_sub(1)), |at| at.seq(self.log));
-        let refused = match self.ahead.refused(book, tag, seq) {
+        let refused = match self.ahead.refused(book, tag, seq, frontier) {
             Some(listed) => listed,
             None => newest > tail || (bound > SeqNum::ZERO && tail.next() < bound),
         };
@@ -387,7 +390,8 @@ impl Index {
         }
         self.open.remove(&trim.by);
         let book = trim.book;
-        for &seq in listed {
+        let listed: BTreeSet<SeqNum> = listed.iter().copied().collect();
+        for &seq in &listed {
             let tail = SeqNum::ZERO;
             self.refused.entry(seq).or_insert(Refusal { book, tail });
         }
@@ -450,22 +454,32 @@ impl Index {
             let at = usize::from(term.view).checked_sub(1)?;
             self.parts.get(at).map(|part| part.position)
         };
-        term.view < self.at.view
-            || term.view == self.at.view && position().is_some_and(|upto| seq.position() < upto)
+        term.view > 0
+            && (term.view < self.at.view
+                || term.view == self.at.view
+                    && position().is_some_and(|upto| seq.position() < upto))
     }
 
     /// How a conditional append was decided: taken, or refused, and then what was the newest record
-    /// of its stream. None as long as the index has not come to it, or if it is so old that nobody
-    /// remembers.
+    /// of its stream. None as long as the index has not come to it, or if it is so long gone that
+    /// nobody remembers.
     pub fn verdict(&self, seq: SeqNum) -> Option<Result<(), SeqNum>> {
         if !self.has_passed(seq) {
             return None;
         }
         match self.refused.get(&seq) {
             Some(refusal) => Some(Err(refusal.tail)),
-            None if seq <= self.forgotten => None,
+            None if seq <= self.forgotten || self.was_freed(seq) => None,
             None => Some(Ok(())),
         }
+    }
+
+    /// Whether a record was freed before the index came to it.
+    fn was_freed(&self, seq: SeqNum) -> bool {
+        let at = usize::from(seq.term().view).wrapping_sub(1);
+        let freed = self.parts.get(at).map_or(&[][..], |part| &part.freed);
+        let before = freed.partition_point(|&(from, _)| from <= seq.position());
+        before > 0 && seq.position() < freed[before - 1].1
     }
 
     /// Whether there are trims without a release.
@@ -543,56 +557,6 @@ impl Index {
                 gaps.map(move |(from, to)| (Shard { term, engine }, from, to))
             })
             .collect()
-    }
-}
-
-/// Whether what a stream refused may have been decided by records that a trim has freed. The stream
-/// of all loses records by any trim.
-fn concerns(trim: &Trim, tag: Tag) -> bool {
-    let streams = trim.streams.iter().map(|&(cut, _)| cut);
-    tag == EVERY || streams.into_iter().any(|cut| cut == EVERY || cut == tag)
-}
-
-impl Ahead {
-    /// Whether releases to come say that an append was refused; none if they say nothing of it.
-    fn refused(&self, book: BookId, tag: Tag, seq: SeqNum) -> Option<bool> {
-        let releases = self.releases.get(&book)?;
-        let of_stream = releases.iter().filter_map(|(place, entry)| {
-            let Step::Release { trim, refused } = &entry.step else {
-                return None;
-            };
-            let first = self.trims.get(&trim.by)?.first()?;
-            (concerns(trim, tag) && first < place).then(|| refused.contains(&seq))
-        });
-        of_stream.reduce(|a, b| a || b)
-    }
-}
-
-impl Part {
-    /// Whether an entry can be one of this view.
-    fn is_sound(&self, entry: &Entry) -> bool {
-        let Step::Cut {
-            first,
-            starts,
-            deltas,
-        } = &entry.step
-        else {
-            return true;
-        };
-        let end = |of: &[u32]| of.iter().map(|&n| u64::from(n)).sum::<u64>();
-        starts.len() == self.engines.len()
-            && deltas.len() == self.engines.len()
-            && u64::from(*first) + end(deltas) <= u64::from(u32::MAX)
-            && starts
-                .iter()
-                .zip(deltas)
-                .all(|(start, delta)| start.checked_add(*delta).is_some())
-    }
-
-    /// Whether a cut begins where the entries applied so far have ended.
-    fn follows(&self, first: u32, starts: &[u32]) -> bool {
-        let mut shards = self.shards.iter().map(Shelf::applied).zip(starts);
-        first == self.position && shards.all(|(applied, &start)| applied == start)
     }
 }
 

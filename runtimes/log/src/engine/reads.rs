@@ -258,7 +258,7 @@ impl Reads {
                     }
                     for (_, engine, found) in &spots {
                         if let Some(found) = found {
-                            of.cache.put(turn.now, *engine, found);
+                            of.cache.put(turn.now, *engine, found.clone());
                         }
                     }
                     reading.gather(turn, of, id, spots, progress)
@@ -399,7 +399,7 @@ impl Reading {
         self.stage = Stage::Waiting;
         if self.read.progress.view > turn.members.newest() && turn.bug != Some(Bug::ReadAhead) {
             // Whoever told the reader of it knows a newer view.
-            turn.members.tell(turn.out);
+            turn.ask_for_views();
             return Some(self);
         }
         let log = self.log(turn);

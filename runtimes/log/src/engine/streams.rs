@@ -63,12 +63,17 @@ impl Every {
         }
     }
 
-    /// Takes dead places out: at once at the beginning, elsewhere when they are the majority.
+    /// Takes dead places out: at once at both ends, elsewhere when they are half of all.
     fn tidy(&mut self) {
         while self.held.front() == Some(&0) {
             self.pop();
         }
-        if self.dead * 2 > self.places.len() {
+        while self.held.back() == Some(&0) {
+            self.held.pop_back();
+            self.places.pop_back();
+            self.dead -= 1;
+        }
+        if self.dead > 0 && self.dead * 2 >= self.places.len() {
             let held = &self.held;
             let mut at = 0;
             self.places.retain(|_| {
@@ -107,6 +112,8 @@ pub(super) struct Streams {
     bounds: FxHashMap<Tag, SeqNum>,
     /// Streams that are not empty.
     tagged: FxHashMap<Tag, VecDeque<Place>>,
+    /// How many places these hold.
+    count: usize,
 }
 
 impl Streams {
@@ -129,6 +136,7 @@ impl Streams {
                 held += 1;
             }
         }
+        self.count += held;
         if tags.is_empty() {
             self.every.push(place, ALWAYS);
         } else if held > 0 {
@@ -155,9 +163,11 @@ impl Streams {
             self.bound = bound;
             self.every.cut(log, bound);
             self.bounds.retain(|_, own| *own > bound);
+            let count = &mut self.count;
             self.tagged.retain(|_, places| {
                 while places.front().is_some_and(|place| place.seq(log) < bound) {
                     places.pop_front();
+                    *count -= 1;
                 }
                 !places.is_empty()
             });
@@ -171,6 +181,7 @@ impl Streams {
             && place.seq(log) < bound
         {
             places.pop_front();
+            self.count -= 1;
             self.every.let_go(place);
         }
         if places.is_empty() {
@@ -210,8 +221,7 @@ impl Streams {
 
     /// How many places it keeps in all streams, that of all included.
     pub(super) fn len(&self) -> usize {
-        let tagged: usize = self.tagged.values().map(VecDeque::len).sum();
-        self.every.places.len() + tagged
+        self.every.places.len() + self.count
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Bug;
 use crate::{Failure, Membership, Message, Reply, Timing, ViewId};
+use std::cell::Cell;
 use triptych_nodes::{Nanos, NodeId, Out, Peer};
 
 /// Who waits for an answer: a client, and its number for what it wants.
@@ -17,6 +18,8 @@ pub(super) struct Turn<'a> {
     pub(super) out: &'a mut Out<Message>,
     pub(super) members: &'a Membership,
     pub(super) bug: Option<Bug>,
+    /// When the controllers were asked for newer views last.
+    pub(super) told: &'a Cell<Option<Nanos>>,
 }
 
 impl Turn<'_> {
@@ -39,6 +42,15 @@ impl Turn<'_> {
 
     pub(super) fn again_after(&self) -> Nanos {
         self.timing().again_after
+    }
+
+    /// Somebody knows a newer view: asks for it, but not all the time.
+    pub(super) fn ask_for_views(&mut self) {
+        let told = self.told.get();
+        if told.is_none_or(|at| self.is_over(at, self.again_after())) {
+            self.members.tell(self.out);
+            self.told.set(Some(self.now));
+        }
     }
 
     /// Whether so much time has passed since then.

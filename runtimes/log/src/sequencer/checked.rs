@@ -1,11 +1,12 @@
 //! Values on disk with a checksum before them, so that damage is noticed.
 
 use serde::{Serialize, de::DeserializeOwned};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A value as bytes.
 pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
     let body = postcard::to_stdvec(value).expect("plain data can be written to memory");
-    let mut bytes = crc32fast::hash(&body).to_be_bytes().to_vec();
+    let mut bytes = xxh3_64(&body).to_be_bytes().to_vec();
     bytes.extend(body);
     bytes
 }
@@ -13,7 +14,7 @@ pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
 /// What [`encode`] was given; nothing if the bytes are damaged.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (sum, body) = bytes.split_first_chunk()?;
-    if crc32fast::hash(body) != u32::from_be_bytes(*sum) {
+    if xxh3_64(body) != u64::from_be_bytes(*sum) {
         return None;
     }
     postcard::from_bytes(body).ok()

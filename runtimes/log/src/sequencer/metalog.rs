@@ -28,7 +28,9 @@ pub enum Bug {
     CommitWithoutQuorum,
     /// A quorum of the primary's *backups* must keep an entry (specification §13, pitfall 5).
     PrimaryDoesNotCount,
-    /// Half of the metalogs are enough, which is no majority if their number is even (pitfall 6).
+    /// Half of the sequencers commit an entry. Together with the same defect at the seal
+    /// ([`crate::controller::ending::Bug::HalfIsEnough`]) two halves need not share a member
+    /// (pitfall 6); one of the two alone does no harm.
     HalfIsEnough,
     /// A backup takes entries although it lacks some before them.
     AcceptWithGap,

@@ -5,7 +5,8 @@ use super::lead::Asked;
 use super::metalog::{FULL, Metalog};
 use super::pace::{Cut, Follower, Pace};
 use crate::message::{Failure, Message, Reply, Request};
-use crate::{Config, Entry, Level, LogId, MEMBERSHIP, Membership, Step, Term, View, ViewId};
+use crate::{Config, Level, LogId, MEMBERSHIP, Membership, Step, Term, View, ViewId};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
@@ -75,7 +76,7 @@ pub struct Sequencer {
     sealing: Vec<ViewId>,
     /// Terms of which the primary is to be told what is kept.
     owed: BTreeSet<Term>,
-    committed: BTreeMap<NodeId, BTreeMap<Term, Vec<Arc<Entry>>>>,
+    committed: BTreeMap<NodeId, BTreeMap<Term, Vec<Arc<crate::Entry>>>>,
     /// Whether missing entries are to be asked for now.
     ask: bool,
 }
@@ -220,8 +221,8 @@ impl Sequencer {
                 log.seal();
             }
         }
-        if !self.seals.contains_key(&id) {
-            self.seals.insert(id, Seal::default());
+        if let Entry::Vacant(seal) = self.seals.entry(id) {
+            seal.insert(Seal::default());
             self.sealing.push(id);
         }
         self.membership.sealed = self.membership.sealed.max(id);
@@ -399,7 +400,7 @@ impl Sequencer {
         }
     }
 
-    fn give(&mut self, node: NodeId, term: Term, entries: &[Arc<Entry>]) {
+    fn give(&mut self, node: NodeId, term: Term, entries: &[Arc<crate::Entry>]) {
         let of = self.committed.entry(node).or_default();
         of.entry(term).or_default().extend(entries.iter().cloned());
     }
@@ -410,7 +411,7 @@ impl Sequencer {
         &mut self,
         from: NodeId,
         term: Term,
-        entries: &[Arc<Entry>],
+        entries: &[Arc<crate::Entry>],
         committed: u32,
         out: &mut Out<Message>,
     ) {
@@ -447,7 +448,7 @@ impl Sequencer {
     }
 
     /// Entries that were asked for have come.
-    fn on_committed(&mut self, term: Term, entries: &[Arc<Entry>]) {
+    fn on_committed(&mut self, term: Term, entries: &[Arc<crate::Entry>]) {
         if !self.missing.contains(&term) {
             return;
         }

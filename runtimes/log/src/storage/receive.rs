@@ -32,10 +32,11 @@ impl Storage {
         let shard = &mut self.shards[place];
         let limit = match shard.role {
             Role::None => return,
-            Role::Current => shard.have.saturating_add(WINDOW).min(LOCALS),
+            Role::Current => LOCALS,
             // What was not ordered then never will be.
             Role::Ended => shard.ordered,
         };
+        let limit = limit.min(shard.have.saturating_add(WINDOW));
         let (have, holes) = (shard.have, shard.holes.len());
         let (mut kept, mut copied) = (false, 0);
         for (local, record) in records {
@@ -71,8 +72,8 @@ impl Storage {
             copied += u64::from(local < shard.ordered);
         }
         if !gone.is_empty() {
-            let ordered = shard.ordered;
-            let gone = gone.iter().filter(|&&local| local < ordered);
+            let limit = limit.min(shard.ordered);
+            let gone = gone.iter().filter(|&&local| local < limit);
             gone.for_each(|&local| self.free(place, local, None));
         }
         let shard = &mut self.shards[place];
@@ -186,8 +187,10 @@ impl Storage {
             return;
         };
         (log.reported, log.unreported) = (Some(now), false);
-        if !below.is_empty() {
-            out.send(view.primary(term.log), Message::Stored { term, below });
+        if !below.is_empty()
+            && let Some(primary) = view.metas(term.log).first()
+        {
+            out.send(primary.node, Message::Stored { term, below });
         }
     }
 

@@ -55,7 +55,7 @@ impl Storage {
 
     fn recover_freed(&mut self, stored: &dyn Stored) {
         for (key, value) in stored.scan(layout::FREED) {
-            let chunk = layout::parse_shard_key(&key).filter(|&(_, n)| n <= u32::MAX / CHUNK);
+            let chunk = layout::parse_shard_key(&key).filter(|&(_, n)| n < u32::MAX / CHUNK);
             let bits = layout::decode_freed(&key, &value);
             let (Some((shard, chunk)), Some(bits)) = (chunk, bits) else {
                 self.spoilt(key);

@@ -246,6 +246,8 @@ impl ShardLog {
         }
         if below {
             self.holes.insert(local);
+            // The copy that fills it will have to be synced anew.
+            self.durable = self.durable.min(local);
         }
         Some(kept)
     }
@@ -412,9 +414,11 @@ mod tests {
         (0..5).for_each(|local| assert!(shard.keep(local, record())));
         shard.advance();
         shard.order(5);
+        shard.durable = 5;
         assert!(shard.spoil(2).is_some() && shard.spoil(3).is_some());
         assert!(shard.spoil(3).is_none());
         assert_eq!((shard.have, shard.wanted(Some(5), 9)), (5, Some((2, 4))));
+        assert_eq!(shard.durable, 2);
         assert!(shard.keep(2, record()) && shard.keep(3, record()));
         assert_eq!((shard.wanted(Some(5), 9), shard.pending), (None, 0));
     }

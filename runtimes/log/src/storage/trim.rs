@@ -11,7 +11,10 @@ use triptych_nodes::{Key, Nanos};
 use triptych_world::MS;
 
 /// The time between two steps.
-pub(super) const PAUSE: Nanos = MS;
+const PAUSE: Nanos = MS;
+/// The time between the end of a walk and the next one: so walks cost little however many releases
+/// there are.
+const REST: Nanos = 50 * MS;
 /// Records that one step looks at, and deletions that it makes beside them, about.
 const STEP: usize = 8192;
 
@@ -25,6 +28,9 @@ pub(super) struct Releases {
     reach: BTreeMap<LogId, SeqNum>,
     /// Logs to go through, with where we are.
     sweeps: BTreeMap<LogId, Sweep>,
+    /// Whether a walk is under way, and when the last one ended.
+    walking: bool,
+    through: Option<Nanos>,
     /// What was never ordered, to be deleted.
     drops: VecDeque<Key>,
 }
@@ -56,6 +62,16 @@ impl Releases {
     /// Whether there is something to do.
     pub(super) fn busy(&self) -> bool {
         !self.sweeps.is_empty() || !self.drops.is_empty()
+    }
+
+    /// How long to wait for the next step.
+    pub(super) fn pause(&self, now: Nanos) -> Nanos {
+        match self.through {
+            Some(at) if !self.walking && self.drops.is_empty() => {
+                (at + REST).saturating_sub(now).max(PAUSE)
+            }
+            _ => PAUSE,
+        }
     }
 
     /// Before this place there may be something that is released.
@@ -138,23 +154,27 @@ impl Storage {
     }
 
     /// Goes on freeing and deleting, for one step.
-    pub(super) fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self, now: Nanos) {
         let drops = self.releases.drops.len().min(STEP);
         for key in self.releases.drops.drain(..drops) {
             self.disk.delete(key);
         }
-        let mut budget = STEP;
+        let (mut budget, mut again) = (STEP, BTreeMap::new());
         while budget > 0
             && let Some((log, mut sweep)) = self.releases.sweeps.pop_first()
         {
-            if self.sweep_log(log, &mut sweep, &mut budget) {
-                if sweep.again {
-                    self.releases.sweeps.insert(log, Sweep::default());
-                }
-            } else {
+            if !self.sweep_log(log, &mut sweep, &mut budget) {
                 self.releases.sweeps.insert(log, sweep);
+            } else if sweep.again {
+                again.insert(log, Sweep::default());
             }
         }
+        self.counts.walked += (STEP - budget) as u64;
+        self.releases.walking = !self.releases.sweeps.is_empty();
+        if !self.releases.walking {
+            self.releases.through = Some(now);
+        }
+        self.releases.sweeps.append(&mut again);
     }
 
     /// Goes on in a log, and says whether it is through.
@@ -202,7 +222,8 @@ impl Storage {
             let Some(place) = log.shards[engine] else {
                 continue;
             };
-            *budget = budget.saturating_sub((end - start) as usize);
+            let end = end.min(self.shards[place].seen);
+            *budget = budget.saturating_sub(end.saturating_sub(start) as usize);
             for local in start..end {
                 let seq = SeqNum(first.0 + u64::from(local - start));
                 match self.shards[place].kept(local) {

@@ -277,11 +277,6 @@ impl World {
         machine.disk.pending.clear();
     }
 
-    pub(crate) fn is_up(&self, node: NodeId) -> bool {
-        let machine = self.machines.get(&node);
-        machine.is_some_and(|machine| machine.role.is_some())
-    }
-
     pub(crate) fn disk(&mut self, node: NodeId) -> &mut Disk {
         &mut self.machines.entry(node).or_default().disk
     }

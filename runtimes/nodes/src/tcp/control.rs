@@ -3,7 +3,7 @@
 use crate::Metrics;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 /// How long a node has worked on messages of one kind: decoding, handling, and its share of what the
@@ -44,21 +44,43 @@ pub struct Report {
     pub notices: Vec<String>,
 }
 
-#[derive(Default)]
 pub(super) struct Control {
     pub(super) wake: Notify,
     stopping: AtomicBool,
-    asked: Mutex<Vec<oneshot::Sender<Report>>>,
+    /// Who waits for a report; nothing any more when the node has ended.
+    asked: Mutex<Option<Vec<oneshot::Sender<Report>>>>,
 }
 
 impl Control {
+    pub(super) fn new() -> Self {
+        Control {
+            wake: Notify::new(),
+            stopping: AtomicBool::new(false),
+            asked: Mutex::new(Some(Vec::new())),
+        }
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
 
-    pub(super) fn take_asked(&self) -> Vec<oneshot::Sender<Report>> {
+    fn asked(&self) -> MutexGuard<'_, Option<Vec<oneshot::Sender<Report>>>> {
         // Nothing that can panic is done while the lock is held.
-        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take_asked(&self) -> Vec<oneshot::Sender<Report>> {
+        self.asked().as_mut().map_or(Vec::new(), std::mem::take)
+    }
+}
+
+/// While this is there, the node may still answer. Whoever waits when it goes is told that nothing
+/// comes.
+pub(super) struct Alive(pub(super) Arc<Control>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.asked().take();
     }
 }
 
@@ -76,10 +98,7 @@ impl Handle {
     /// What the node has to report; nothing if it does not run any more.
     pub async fn report(&self) -> Option<Report> {
         let (sender, receiver) = oneshot::channel();
-        {
-            let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.push(sender);
-        }
+        self.0.asked().as_mut()?.push(sender);
         self.0.wake.notify_one();
         receiver.await.ok()
     }

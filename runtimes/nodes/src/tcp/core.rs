@@ -25,7 +25,8 @@ pub(super) struct Arrived<M> {
 
 /// What has come and waits for a turn.
 pub(super) enum Input<M> {
-    Packet(Peer, Vec<Arrived<M>>),
+    /// Messages that came at once, and where from; what a node says to itself comes on no line.
+    Packet(Peer, Vec<Arrived<M>>, Option<Rc<Line>>),
     Gone(u64),
 }
 
@@ -153,7 +154,7 @@ impl<M: Message> Core<M> {
             };
             any = true;
             match input {
-                Input::Packet(from, messages) => {
+                Input::Packet(from, messages, _) => {
                     count += messages.len();
                     for arrived in messages {
                         self.take(now, from, arrived);
@@ -222,11 +223,18 @@ impl<M: Message> Core<M> {
             match &mut self.backing {
                 Backing::Disk(writer, _) => writer.persist(persist),
                 Backing::Memory(store) => {
-                    let token = persist.token;
-                    store.persist(now, persist);
+                    let accepted = store.persist(now, persist);
+                    let token = accepted.map(|(_, token)| token);
                     self.done.extend(token.map(Done::Persisted));
                 }
             }
+        }
+        if let Backing::Memory(store) = &mut self.backing
+            && store.sync(now).is_some()
+        {
+            let mut tokens = Vec::new();
+            store.synced(now, &mut tokens);
+            self.done.extend(tokens.into_iter().map(Done::Persisted));
         }
         for read in self.out.reads.drain(..) {
             match &mut self.backing {
@@ -259,7 +267,7 @@ impl<M: Message> Core<M> {
                 counters.sample("(packet out)", 1, sent as u64, nanos(writing));
             }
             if let Peer::Client(_) = peer
-                && line.out.borrow().len() > 4 * self.shared.options.limits.client_bytes
+                && line.out.borrow().len() > self.shared.options.limits.cut_off_bytes
             {
                 line.cut_off();
             }
@@ -289,7 +297,7 @@ impl<M: Message> Core<M> {
                 bytes: u32::try_from(size).unwrap_or(u32::MAX),
                 decoding: 0,
             };
-            return self.shared.put(Input::Packet(peer, vec![arrived]));
+            return self.shared.put(Input::Packet(peer, vec![arrived], None));
         }
         let last = self.touched.last().filter(|(last, _)| *last == peer);
         let known = match (last, peer) {

@@ -40,8 +40,10 @@ pub(super) struct Line {
     pub(super) touched: Cell<bool>,
     /// There is something to send that the system did not take at once.
     wake: Notify,
-    /// Something was sent that had to wait.
-    pub(super) drained: Notify,
+    /// Bytes that have come and that the node has not been told of.
+    pub(super) unread: Cell<usize>,
+    /// Something was sent that had to wait, or what has come was taken.
+    pub(super) moved: Notify,
     /// The connection is to end.
     cut_off: Notify,
 }
@@ -54,7 +56,8 @@ impl Line {
             stream: RefCell::default(),
             touched: Cell::new(false),
             wake: Notify::new(),
-            drained: Notify::new(),
+            unread: Cell::new(0),
+            moved: Notify::new(),
             cut_off: Notify::new(),
         }
     }
@@ -119,7 +122,7 @@ impl Line {
                 };
                 match flushed {
                     Ok(0) => {}
-                    Ok(_) => self.drained.notify_waiters(),
+                    Ok(_) => self.moved.notify_waiters(),
                     Err(error) => return error.into(),
                 }
             }

@@ -39,10 +39,13 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes that wait for one node; messages beyond that are dropped.
     pub peer_bytes: usize,
-    /// Bytes that wait for one client, beyond which nothing is read from it. At four times as many it
-    /// is cut off.
+    /// Bytes that wait for one client, beyond which nothing is read from it.
     pub client_bytes: usize,
-    /// Bytes that have come and that the node has not been told of, beyond which nothing is read.
+    /// Bytes that wait for one client, beyond which it is cut off: answers to what it had asked
+    /// before, or what the node sends unasked.
+    pub cut_off_bytes: usize,
+    /// Bytes that have come, on all connections, and that the node has not been told of, beyond which
+    /// nothing is read. Of one connection nothing is read while any are left.
     pub inbox_bytes: usize,
     /// Messages of one turn, if there are more; a packet is never divided.
     pub turn_messages: usize,
@@ -56,6 +59,7 @@ impl Default for Limits {
             message_bytes: 16 << 20,
             peer_bytes: 64 << 20,
             client_bytes: 4 << 20,
+            cut_off_bytes: 256 << 20,
             inbox_bytes: 64 << 20,
             turn_messages: 4_096,
             connections: 4_096,

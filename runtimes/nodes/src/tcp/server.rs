@@ -1,7 +1,7 @@
 //! The process of a node: its sockets, and the loop that gives it turns.
 
 use super::clock::{Alarm, Clock};
-use super::control::{Control, Handle, Report};
+use super::control::{Alive, Control, Handle, Report};
 use super::core::{Arrived, Backing, Core, Counters, Input, Told, nanos};
 use super::line::{Change, Line, State, answer, keep};
 use super::wire::{Hello, HelloError, Incoming, LineError, Verdict, cluster_hash};
@@ -42,7 +42,7 @@ pub struct Server {
     listener: StdListener,
     address: SocketAddr,
     store: Option<DiskStore>,
-    control: Arc<Control>,
+    alive: Alive,
 }
 
 impl Server {
@@ -73,7 +73,7 @@ impl Server {
             listener,
             address,
             store,
-            control: Arc::default(),
+            alive: Alive(Arc::new(Control::new())),
         })
     }
 
@@ -84,7 +84,7 @@ impl Server {
 
     /// Reaches the node from elsewhere.
     pub fn handle(&self) -> Handle {
-        Handle(Arc::clone(&self.control))
+        Handle(Arc::clone(&self.alive.0))
     }
 
     /// Makes the node from what its store has, and runs it until it is stopped. Blocks the thread.
@@ -108,7 +108,7 @@ impl Server {
         book: Book,
         factory: impl FnOnce(&dyn Stored) -> Box<dyn Node<Message = M>>,
     ) -> Result<Report, RunError> {
-        let control = Arc::clone(&self.control);
+        let control = Arc::clone(&self.alive.0);
         let clock = Clock::new();
         let mut alarm = Alarm::new().map_err(RunError::Loop)?;
         let listener = TcpListener::from_std(self.listener).map_err(RunError::Loop)?;
@@ -149,7 +149,12 @@ fn begin<M: Message>(
     control: &Arc<Control>,
 ) -> Result<(Box<dyn Node<Message = M>>, Backing), StoreError> {
     let Some(store) = store else {
-        let store = SimStore::new(StoreConfig::ideal(), 0);
+        // Nobody crashes it, so it need not know how to take anything back.
+        let config = StoreConfig {
+            writeback: 0,
+            ..StoreConfig::ideal()
+        };
+        let store = SimStore::new(config, 0);
         return Ok((factory(&store), Backing::Memory(Box::new(store))));
     };
     let node = factory(&store);
@@ -211,7 +216,11 @@ impl<M: Message> Shared<M> {
 
     /// Something for the node's next turn.
     pub(super) fn put(&self, input: Input<M>) {
-        self.inbox_bytes.set(self.inbox_bytes.get() + size(&input));
+        let bytes = size(&input);
+        if let Input::Packet(_, _, Some(line)) = &input {
+            line.unread.set(line.unread.get() + bytes);
+        }
+        self.inbox_bytes.set(self.inbox_bytes.get() + bytes);
         self.inbox.borrow_mut().push_back(input);
         self.control.wake.notify_one();
     }
@@ -219,15 +228,25 @@ impl<M: Message> Shared<M> {
     pub(super) fn take_input(&self) -> Option<Input<M>> {
         let input = self.inbox.borrow_mut().pop_front()?;
         let (limit, before) = (self.options.limits.inbox_bytes, self.inbox_bytes.get());
-        self.inbox_bytes.set(before - size(&input));
+        let bytes = size(&input);
+        self.inbox_bytes.set(before - bytes);
+        if let Input::Packet(_, _, Some(line)) = &input {
+            line.unread.set(line.unread.get() - bytes);
+            line.moved.notify_waiters();
+        }
         if before > limit && self.inbox_bytes.get() <= limit {
             self.taken.notify_waiters();
         }
         Some(input)
     }
 
-    /// Waits for room in the inbox.
-    async fn room(&self) {
+    /// Waits until more may be read from a line: until what has come is taken, and who does not take
+    /// its answers asks no more.
+    async fn room(&self, line: &Line) {
+        let limit = self.options.limits.client_bytes;
+        while line.unread.get() > 0 || line.out.borrow().len() > limit {
+            line.moved.notified().await;
+        }
         while self.inbox_bytes.get() > self.options.limits.inbox_bytes {
             self.taken.notified().await;
         }
@@ -293,7 +312,12 @@ impl<M: Message> Shared<M> {
     }
 
     /// Gives the node what has come on a connection.
-    fn receive(&self, from: Peer, incoming: &mut Incoming) -> Result<(), LineError> {
+    fn receive(
+        &self,
+        from: Peer,
+        line: &Rc<Line>,
+        incoming: &mut Incoming,
+    ) -> Result<(), LineError> {
         let measure = self.options.measure;
         let mut messages = Vec::new();
         let ended = loop {
@@ -316,7 +340,7 @@ impl<M: Message> Shared<M> {
         }
         drop(counters);
         if !messages.is_empty() {
-            self.put(Input::Packet(from, messages));
+            self.put(Input::Packet(from, messages, Some(Rc::clone(line))));
         }
         ended
     }
@@ -337,7 +361,9 @@ impl<M: Message> Shared<M> {
 
 fn size<M>(input: &Input<M>) -> usize {
     match input {
-        Input::Packet(_, messages) => messages.iter().map(|arrived| arrived.bytes as usize).sum(),
+        Input::Packet(_, messages, _) => {
+            messages.iter().map(|arrived| arrived.bytes as usize).sum()
+        }
         Input::Gone(_) => 0,
     }
 }
@@ -393,35 +419,33 @@ async fn answer_call<M: Message>(shared: Rc<Shared<M>>, stream: TcpStream, addre
 
 /// Takes what another node sends.
 async fn listen<M: Message>(shared: &Rc<Shared<M>>, stream: TcpStream, node: NodeId) -> LineError {
-    let limit = shared.options.limits.message_bytes;
-    let take = |incoming: &mut Incoming| shared.receive(Peer::Node(node), incoming);
-    let line = Line::new();
-    line.connected(stream, limit, take, async || shared.room().await)
-        .await
+    let line = Rc::new(Line::new());
+    converse(shared, stream, Peer::Node(node), &line).await
 }
 
 /// Takes what a client sends, and sends it what the node has for it.
 async fn attend<M: Message>(shared: &Rc<Shared<M>>, stream: TcpStream) -> LineError {
-    let limits = shared.options.limits;
     let number = shared.next_client.get();
     shared.next_client.set(number + 1);
     let line = Rc::new(Line::new());
     shared.clients.borrow_mut().insert(number, Rc::clone(&line));
-    let take = |incoming: &mut Incoming| shared.receive(Peer::Client(number), incoming);
-    let room = async || {
-        // Who does not take its answers asks no more.
-        while line.out.borrow().len() > limits.client_bytes {
-            line.drained.notified().await;
-        }
-        shared.room().await;
-    };
-    let ended = line
-        .connected(stream, limits.message_bytes, take, room)
-        .await;
+    let ended = converse(shared, stream, Peer::Client(number), &line).await;
     shared.clients.borrow_mut().remove(&number);
     for kind in line.out.borrow_mut().clear() {
         shared.counters.borrow_mut().kind(kind).dropped += 1;
     }
     shared.put(Input::Gone(number));
     ended
+}
+
+async fn converse<M: Message>(
+    shared: &Rc<Shared<M>>,
+    stream: TcpStream,
+    peer: Peer,
+    line: &Rc<Line>,
+) -> LineError {
+    let limit = shared.options.limits.message_bytes;
+    let take = |incoming: &mut Incoming| shared.receive(peer, line, incoming);
+    line.connected(stream, limit, take, async || shared.room(line).await)
+        .await
 }

@@ -161,9 +161,29 @@ fn a_copy_that_comes_after_its_release_is_freed() {
     rig.pass(10 * MS);
     assert_eq!(rig.gauge("freed"), 1);
     rig.replicate(E0, [0]);
-    rig.pass(10 * MS);
+    rig.pass(100 * MS);
     assert_eq!(
         (rig.gauge("freed"), rig.read(at(0))),
         (2, Some(Err(Missing::Freed)))
     );
+}
+
+#[test]
+fn at_synced_a_repair_counts_when_it_is_synced() {
+    let mut config = config(Level::Synced);
+    config.limits.storage_cache_bytes = 0;
+    let mut rig = Rig::with(config, None);
+    rig.views(vec![first_view(1)]);
+    rig.replicate(E0, 0..10);
+    rig.sync();
+    let entries = [cut(0, 0, [0, 0], [10, 0])];
+    rig.commit(&entries);
+    spoil(&mut rig, &key(3));
+    assert_eq!(rig.read(at(3)), Some(Err(Missing::Damaged)));
+    rig.views(vec![next_view(&first_view(1), 1, 1, &entries)]);
+    assert_eq!(rig.gauge("complete"), 1);
+    rig.replicate(E0, [3]);
+    assert_eq!((rig.gauge("holes"), rig.gauge("complete")), (0, 1));
+    rig.sync();
+    assert_eq!(rig.gauge("complete"), 2);
 }

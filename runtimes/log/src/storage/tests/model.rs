@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -149,78 +150,123 @@ fn serve(rig: &mut Rig, entries: &[Arc<Entry>], ordered: &BTreeMap<NodeId, u32>)
     }
 }
 
+/// Plays events against a storage, ends the view, and checks what has become of it.
+fn judge(
+    events: Vec<Event>,
+    steps: &[(u32, u32)],
+    level: Level,
+    bug: Option<Bug>,
+) -> Result<(), TestCaseError> {
+    let entries = metalog(steps);
+    let places = places(&entries);
+    let mut rig = Rig::member(level, bug);
+    let mut life = 1;
+    let mut reported = BTreeMap::<NodeId, u32>::new();
+    for event in events {
+        match event {
+            Event::Replicate(second, from, count) => {
+                let to = (from + count).min(40);
+                rig.replicate(if second { E1 } else { E0 }, from..to);
+            }
+            Event::Committed(from, count) if !entries.is_empty() => {
+                let from = from.index(entries.len());
+                rig.commit(&entries[from..entries.len().min(from + count)]);
+            }
+            Event::Committed(..) => {}
+            Event::Read(position) => check(&mut rig, &places, position.index(90))?,
+            Event::Pass(span) => rig.pass(span),
+            Event::Sync => rig.sync(),
+            Event::Crash => {
+                rig.crash();
+                life = rig.node.membership.me().life;
+                // As if it were the member still: so that the rest of the events count as well.
+                rig.views(vec![first_view(life)]);
+                if level == Level::Synced {
+                    for (&engine, &below) in &reported {
+                        let shard = Shard { term: TERM, engine };
+                        let place = rig.node.places.get(&shard).copied();
+                        let have = place.map_or(0, |place| rig.node.shards[place].have);
+                        prop_assert!(have >= below, "{engine}: {have} of {below}");
+                    }
+                }
+            }
+            Event::Nonsense(kind, a, b) => nonsense(&mut rig, kind, a, b),
+        }
+        for (engine, below) in rig.reported().into_iter().flatten() {
+            let old = reported.entry(engine).or_default();
+            *old = below.max(*old);
+        }
+    }
+    // The view ends; what is missing is copied.
+    let last = entries.len().saturating_sub(2);
+    let count = entries.len() as u32;
+    rig.views(vec![next_view(
+        &first_view(life),
+        life,
+        count,
+        &entries[last..],
+    )]);
+    let counts = |engine| {
+        let of = places.iter().filter(|of| of.data.starts_with(engine));
+        of.count() as u32
+    };
+    let ordered = BTreeMap::from([(E0, counts(b"n1000/")), (E1, counts(b"n1001/"))]);
+    for _ in 0..60 {
+        rig.pass(3 * MS);
+        rig.sync();
+        serve(&mut rig, &entries, &ordered);
+    }
+    prop_assert_eq!(rig.gauge("complete"), 2, "{:?}", rig.node.gauges());
+    for (position, record) in places.iter().enumerate() {
+        let found = rig.read(at(position as u32));
+        prop_assert_eq!(found, Some(Ok(Arc::clone(record))));
+    }
+    let beyond = rig.read(at(places.len() as u32));
+    prop_assert_eq!(beyond, Some(Err(Missing::NotHere)));
+    rig.pass(100 * MS);
+    rig.sync();
+    prop_assert_eq!(rig.gauge("records"), places.len() as u64);
+    prop_assert_eq!(rig.disk.count(b"r"), places.len());
+    Ok(())
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u32, u32)>> {
+    proptest::collection::vec((0..9u32, 0..9u32), 1..12)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn what_is_served_is_what_was_ordered_and_what_was_reported_at_synced_survives(
-        events in events(),
-        steps in proptest::collection::vec((0..9u32, 0..9u32), 1..12),
-        synced in any::<bool>(),
+        events in events(), steps in steps(), synced in any::<bool>(),
     ) {
         let level = if synced { Level::Synced } else { Level::Memory };
-        let entries = metalog(&steps);
-        let places = places(&entries);
-        let mut rig = Rig::member(level, None);
-        let mut life = 1;
-        let mut reported = BTreeMap::<NodeId, u32>::new();
-        for event in events {
-            match event {
-                Event::Replicate(second, from, count) => {
-                    let to = (from + count).min(40);
-                    rig.replicate(if second { E1 } else { E0 }, from..to);
-                }
-                Event::Committed(from, count) if !entries.is_empty() => {
-                    let from = from.index(entries.len());
-                    rig.commit(&entries[from..entries.len().min(from + count)]);
-                }
-                Event::Committed(..) => {}
-                Event::Read(position) => check(&mut rig, &places, position.index(90))?,
-                Event::Pass(span) => rig.pass(span),
-                Event::Sync => rig.sync(),
-                Event::Crash => {
-                    rig.crash();
-                    life = rig.node.membership.me().life;
-                    // As if it were the member still: so that the rest of the events count as well.
-                    rig.views(vec![first_view(life)]);
-                    if synced {
-                        for (&engine, &below) in &reported {
-                            let shard = Shard { term: TERM, engine };
-                            let place = rig.node.places.get(&shard).copied();
-                            let have = place.map_or(0, |place| rig.node.shards[place].have);
-                            prop_assert!(have >= below, "{engine}: {have} of {below}");
-                        }
-                    }
-                }
-                Event::Nonsense(kind, a, b) => nonsense(&mut rig, kind, a, b),
-            }
-            for (engine, below) in rig.reported().into_iter().flatten() {
-                let old = reported.entry(engine).or_default();
-                *old = below.max(*old);
-            }
-        }
-        // The view ends; what is missing is copied.
-        let last = entries.len().saturating_sub(2);
-        rig.views(vec![next_view(&first_view(life), life, entries.len() as u32, &entries[last..])]);
-        let counts = |engine| {
-            let of = places.iter().filter(|of| of.data.starts_with(engine)).count();
-            of as u32
+        judge(events, &steps, level, None)?;
+    }
+}
+
+#[test]
+fn a_storage_that_does_it_wrong_is_found_out() {
+    for bug in [
+        Bug::ReportGaps,
+        Bug::ReportBeforeSync,
+        Bug::DropOnFinal,
+        Bug::KeepUnordered,
+        Bug::RenumberWrong,
+        Bug::SkipRepair,
+    ] {
+        let config = ProptestConfig {
+            cases: 150,
+            max_shrink_iters: 0,
+            failure_persistence: None,
+            ..ProptestConfig::default()
         };
-        let ordered = BTreeMap::from([(E0, counts(b"n1000/")), (E1, counts(b"n1001/"))]);
-        for _ in 0..60 {
-            rig.pass(3 * MS);
-            rig.sync();
-            serve(&mut rig, &entries, &ordered);
-        }
-        prop_assert_eq!(rig.gauge("complete"), 2, "{:?}", rig.node.gauges());
-        for (position, record) in places.iter().enumerate() {
-            prop_assert_eq!(rig.read(at(position as u32)), Some(Ok(Arc::clone(record))));
-        }
-        let beyond = rig.read(at(places.len() as u32));
-        prop_assert_eq!(beyond, Some(Err(Missing::NotHere)));
-        rig.pass(100 * MS);
-        rig.sync();
-        prop_assert_eq!(rig.gauge("records"), places.len() as u64);
-        prop_assert_eq!(rig.disk.count(b"r"), places.len());
+        let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(config, seed);
+        let found = runner.run(&(events(), steps()), |(events, steps)| {
+            judge(events, &steps, Level::Synced, Some(bug))
+        });
+        assert!(found.is_err(), "nobody notices {bug:?}");
     }
 }

@@ -88,6 +88,25 @@ fn a_large_trim_is_done_in_steps() {
     assert_eq!((rig.timers.len(), rig.gauge("cache_bytes")), (before, 0));
 }
 
+#[test]
+fn many_trims_cost_few_walks() {
+    let mut rig = Rig::member(Level::Memory, None);
+    rig.replicate(E0, 0..20_000);
+    for n in 0..20 {
+        rig.commit(&[cut(n, 1000 * n, [1000 * n, 0], [1000, 0])]);
+    }
+    for n in 0..100 {
+        rig.commit(&[release(20 + n, &[(1, at(100 * n + 100))], &[])]);
+        rig.pass(MS);
+    }
+    rig.pass(200 * MS);
+    // Every third has tag 1: of the first ten thousand, those.
+    assert_eq!(rig.gauge("freed"), 3334);
+    assert_eq!(rig.disk.count(b"r"), 20_000 - 3334);
+    let walked = rig.gauge("walked");
+    assert!((20_000..120_000).contains(&walked), "{walked}");
+}
+
 #[derive(Clone, Debug)]
 enum Deed {
     /// Further records with these tags, in one cut.
