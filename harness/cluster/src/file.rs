@@ -7,6 +7,8 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
+pub use triptych_log::Role;
+
 pub use sections::{
     LevelName, LimitsSection, Listed, NodeEntry, Nodes, ShapeSection, TimingSection,
 };
@@ -17,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use triptych_load::campaign::{Contradiction, Mistakes, Span, known, read};
-use triptych_log::{Config, Role};
+use triptych_log::Config;
 use triptych_nodes::NodeId;
 
 /// A complete small file, for a cluster on one machine.

@@ -11,5 +11,5 @@ pub mod connect;
 pub mod file;
 pub mod node;
 pub mod probe;
-// pub mod trial;
+pub mod trial;
 pub mod up;

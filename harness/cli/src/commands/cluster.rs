@@ -7,12 +7,11 @@ use crate::interrupt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use triptych_cluster::file::{self, ClusterFile};
+use triptych_cluster::file::{self, ClusterFile, Role};
 use triptych_cluster::probe;
 use triptych_cluster::up::folder::DataFolder;
 use triptych_cluster::up::{Cluster, Start, UpError};
 use triptych_load::table::plain;
-use triptych_log::Role;
 
 /// How long nodes may take to stop before they are killed.
 const STOPPING: Duration = Duration::from_secs(5);

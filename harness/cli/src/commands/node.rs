@@ -4,8 +4,8 @@ use super::{data_of, read_cluster};
 use crate::args::NodeArgs;
 use crate::exit::{CliError, Exit};
 use crate::interrupt;
+use triptych_cluster::file::Role;
 use triptych_cluster::node;
-use triptych_log::Role;
 
 /// Runs a node until it is told to stop.
 pub(crate) fn run(args: &NodeArgs) -> Result<Exit, CliError> {

@@ -155,6 +155,35 @@ impl Target<'_> {
         self.file.config().engines.len()
     }
 
+    /// Which engines index the physical log of a book.
+    async fn indexing(&self, book: BookId) -> Result<Vec<bool>, BenchError> {
+        let Shape { logs, indexes, .. } = self.file.config().shape;
+        let mut indexing = Vec::new();
+        for engine in 0..self.engines() {
+            let asked = self.port(engine).await?.ask(Request::Status).await;
+            let gauges = match asked {
+                Ok(Reply::Status { gauges, .. }) => gauges,
+                other => {
+                    let what = format!("an engine does not say how it is: {other:?}");
+                    return Err(BenchError::Cluster(what));
+                }
+            };
+            let count = gauges.iter().find(|(name, _)| name == "indexes");
+            indexing.push(count.is_some_and(|(_, count)| *count > 0));
+        }
+        if logs > 1 {
+            // They tell how many logs they index, not which: by the file, then, as in a view in
+            // which all engines stand in its order.
+            let (log, engines) = (View::log_of(self.file.config().shape, book), indexing.len());
+            let first = usize::from(log) * usize::from(indexes);
+            indexing.fill(false);
+            for n in first..first + usize::from(indexes) {
+                indexing[n % engines] = true;
+            }
+        }
+        Ok(indexing)
+    }
+
     /// The books of a run.
     fn books(&self, run: u64, load: &Load) -> Rc<Vec<BookId>> {
         Rc::new((0..load.books.max(1)).map(|n| mix(run, n)).collect())
@@ -335,9 +364,8 @@ impl Target<'_> {
     }
 
     async fn reads(&self, load: Load, served: Served, run: u64) -> Result<Outcome, BenchError> {
-        let config = self.file.config();
         let books = Rc::new(vec![mix(run, 0)]);
-        let (home, at) = places(config.shape, self.engines(), books[0], served)?;
+        let (home, at) = places(&self.indexing(books[0]).await?, served)?;
         let writer = self.port(home).await?;
         let (places, progress) = self.preload(&load, run, &books, &writer).await?;
         let places = Rc::new(places);
@@ -462,28 +490,34 @@ const MISSING: u64 = 1;
 const WRONG: u64 = 2;
 
 /// The engine to append at, and the one to read at, so that reads are served there.
-fn places(
-    shape: Shape,
-    engines: usize,
-    book: BookId,
-    served: Served,
-) -> Result<(usize, usize), BenchError> {
-    // As in the view of all nodes: engines in the order of the file.
-    let log = usize::from(View::log_of(shape, book));
-    let indexes = usize::from(shape.indexes);
-    let index = |n: usize| (log * indexes + n) % engines;
+fn places(indexing: &[bool], served: Served) -> Result<(usize, usize), BenchError> {
+    let those = |with: bool| {
+        let engines = indexing.iter().enumerate();
+        engines
+            .filter(move |(_, has)| **has == with)
+            .map(|(n, _)| n)
+    };
+    let Some(first) = those(true).next() else {
+        let what = "no engine says that it indexes the log".to_owned();
+        return Err(BenchError::Cluster(what));
+    };
     match served {
-        Served::Cached => Ok((index(0), index(0))),
-        Served::Storage if indexes > 1 => Ok((index(0), index(1))),
-        Served::Storage => Err(BenchError::Impossible(
-            "read-storage needs two engines that index the same log: `indexes` is 1".to_owned(),
-        )),
-        Served::Remote if engines > indexes => Ok((index(0), index(indexes))),
-        Served::Remote => Err(BenchError::Impossible(
-            "read-remote needs an engine that does not index the log: `indexes` is the number of \
-             engines"
-                .to_owned(),
-        )),
+        Served::Cached => Ok((first, first)),
+        Served::Storage => {
+            let second = those(true).nth(1).map(|second| (first, second));
+            second.ok_or_else(|| {
+                let what = "read-storage needs two engines that index the same log: `indexes` is 1";
+                BenchError::Impossible(what.to_owned())
+            })
+        }
+        Served::Remote => {
+            let other = those(false).next().map(|other| (first, other));
+            other.ok_or_else(|| {
+                let what =
+                    "read-remote needs an engine that does not index the log: every one does";
+                BenchError::Impossible(what.to_owned())
+            })
+        }
     }
 }
 
@@ -573,5 +607,35 @@ impl Outcome {
             }
         }
         failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_go_where_they_are_served() {
+        let two = [false, true, true];
+        assert_eq!(places(&two, Served::Cached), Ok((1, 1)));
+        assert_eq!(places(&two, Served::Storage), Ok((1, 2)));
+        assert_eq!(places(&two, Served::Remote), Ok((1, 0)));
+        let impossible = |found| matches!(found, Err(BenchError::Impossible(_)));
+        assert!(impossible(places(&[true, false], Served::Storage)));
+        assert!(impossible(places(&[true, true], Served::Remote)));
+        assert!(matches!(
+            places(&[false], Served::Cached),
+            Err(BenchError::Cluster(_))
+        ));
+    }
+
+    #[test]
+    fn streams_share_records_evenly() {
+        let mut load = BTreeMap::new();
+        for number in 0..6_000u64 {
+            *load.entry((number % 3, stream(number, 3))).or_insert(0) += 1;
+        }
+        assert_eq!(load.len() as u64, 3 * STREAMS);
+        assert!(load.values().all(|&count| count == 20));
     }
 }
