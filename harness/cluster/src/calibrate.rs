@@ -132,7 +132,7 @@ fn drive(
         // Times of a cluster that does not do its work are worth nothing.
         match outcome.verdict.kept() && outcome.verdict.checked > 0 {
             true => Ok(()),
-            false => Err(CalibrateError::Load(outcome.verdict.told())),
+            false => Err(CalibrateError::Load(outcome.told())),
         }
     })?
 }

@@ -24,7 +24,7 @@ const LONGER: Nanos = SECOND;
 const PAUSES: [Nanos; 5] = [2 * MS, 5 * MS, 10 * MS, 20 * MS, 50 * MS];
 
 /// The addresses of a file's engines.
-pub(crate) fn engines(file: &ClusterFile) -> Book {
+fn engines(file: &ClusterFile) -> Book {
     let engines = file.of(triptych_log::Role::Engine).into_iter();
     engines
         .map(|node| (node.id, node.listen.to_string()))

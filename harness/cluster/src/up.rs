@@ -251,10 +251,11 @@ impl Cluster {
             };
             told.push_str(&format!("\n{node}: {problem}{}", self.said(node)));
         }
-        let others = self.file.nodes();
-        for node in others.iter().filter(|node| node.role != Role::Engine) {
-            if let Err(error) = probe::connect(node.listen, Duration::from_millis(300)) {
-                told.push_str(&format!("\n{node}: {error}{}", self.said(node)));
+        let mut others = self.file.nodes();
+        others.retain(|node| node.role != Role::Engine);
+        for (node, reached) in probe::reach(&self.file, &others, Duration::from_secs(1)) {
+            if let Err(error) = reached {
+                told.push_str(&format!("\n{node}: {error}{}", self.said(&node)));
             }
         }
         told

@@ -112,30 +112,26 @@ fn status(args: &StatusArgs) -> Result<Exit, CliError> {
     let folder = DataFolder::at(&data_of(&file, args.data.as_ref()));
     let patience = Duration::from_secs(1);
     let engines = probe::ask_all(&file, patience);
+    let mut others = file.nodes();
+    others.retain(|node| node.role != Role::Engine);
+    let reached = probe::reach(&file, &others, patience);
+    let serves = |status: &probe::Status| match status.view {
+        0 => Err("up, in no view".to_owned()),
+        view => Ok(format!("in view {view}")),
+    };
+    let engines_states = engines.iter().map(|(node, status)| {
+        let state = status.as_ref().map_err(String::clone);
+        (*node, state.and_then(serves))
+    });
+    let reached = reached.into_iter();
+    let others_states = reached.map(|(node, reached)| (node, reached.map(|()| "up".to_owned())));
     let mut all = true;
     let mut rows = vec![["node", "address", "process", "state"].map(str::to_owned)];
-    for node in file.nodes() {
+    for (node, state) in others_states.chain(engines_states) {
         let process = folder.process(&node);
         let process = process.map_or("?".to_owned(), |process| process.pid.to_string());
-        let asked = engines.iter().find(|(asked, _)| *asked == node);
-        let state = match asked {
-            Some((_, Ok(status))) if status.view > 0 => format!("in view {}", status.view),
-            Some((_, Ok(_))) => {
-                all = false;
-                "up, in no view".to_owned()
-            }
-            Some((_, Err(problem))) => {
-                all = false;
-                problem.clone()
-            }
-            None => match probe::connect(node.listen, patience) {
-                Ok(()) => "up".to_owned(),
-                Err(problem) => {
-                    all = false;
-                    problem
-                }
-            },
-        };
+        all &= state.is_ok();
+        let (Ok(state) | Err(state)) = state;
         let name = format!("{} {}", node.role, node.id.0);
         rows.push([name, node.listen.to_string(), process, state]);
     }

@@ -598,6 +598,25 @@ async fn read_some(
 }
 
 impl Outcome {
+    /// The verdict in words.
+    pub fn told(&self) -> String {
+        let verdict = &self.verdict;
+        match self.load.kind {
+            Kind::Append => verdict.told(),
+            Kind::Read(_) if verdict.checked == 0 => "unknown: nothing was answered".to_owned(),
+            Kind::Read(_) if verdict.kept() => {
+                format!(
+                    "kept: all {} answers were the record asked for",
+                    verdict.checked
+                )
+            }
+            Kind::Read(_) => format!(
+                "BROKEN: of {} answers {} were not there and {} another record",
+                verdict.checked, verdict.lost, verdict.foreign
+            ),
+        }
+    }
+
     /// Failures by what was said, with how many of each.
     pub fn failures(&self) -> BTreeMap<&str, u64> {
         let mut failures = BTreeMap::new();

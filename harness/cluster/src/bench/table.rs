@@ -72,7 +72,7 @@ pub fn text(outcomes: &[Outcome]) -> String {
             "{name}, {} clients, {} bytes: {}\n",
             load.clients,
             load.payload,
-            outcome.verdict.told()
+            outcome.told()
         ));
         let failures = outcome.failures().into_iter();
         let failures = failures.map(|(what, count)| format!("{count} failed: {what}"));
