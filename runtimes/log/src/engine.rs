@@ -32,8 +32,8 @@ mod trims;
 mod turn;
 
 use crate::{
-    Config, Entry, Failure, Found, LogId, MEMBERSHIP, Membership, Message, Record, Reply, Request,
-    Shard, Term, View,
+    Config, Entry, Failure, Found, LogId, MEMBERSHIP, Member, Membership, Message, Record, Reply,
+    Request, Shard, Term, View,
 };
 pub use bug::Bug;
 
@@ -504,9 +504,14 @@ impl Node for Engine {
         let (places, books) = lens.fold((0, 0), |sum, len| (sum.0 + len.0, sum.1 + len.1));
         let ready =
             |own: &&Indexing| own.index.is_current() && own.index.newest() == self.members.newest();
+        let view = self.members.current();
+        let members = |role: fn(&View) -> &Vec<Member>| view.map_or(0, |view| role(view).len());
         vec![
             ("view", u64::from(self.members.newest())),
             ("member", u64::from(self.members.is_member())),
+            ("view_sequencers", members(|view| &view.sequencers) as u64),
+            ("view_storages", members(|view| &view.storages) as u64),
+            ("view_engines", members(|view| &view.engines) as u64),
             ("pending_bytes", pending_bytes),
             ("ordered", ordered),
             ("sent_again", resent),
