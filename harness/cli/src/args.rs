@@ -302,6 +302,8 @@ pub(crate) enum ClusterCommand {
     Up(UpArgs),
     /// Ask the nodes of a cluster how they are.
     Status(StatusArgs),
+    /// Try many simulated clusters under faults, and judge what their clients saw.
+    Check(TrialArgs),
     /// Print a small cluster file with everything that can be set.
     Example,
     /// Print the JSON schema of cluster files.
@@ -326,6 +328,26 @@ pub(crate) struct UpArgs {
     /// Seconds within which the cluster must be ready.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) patience: u64,
+}
+
+/// Arguments of `cluster check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych cluster check --seeds 10000\n  \
+    triptych cluster check --first-seed 4711 --seeds 1    one of them again\n\n\
+    Clients append, read and trim while nodes are killed and come back, links are cut, messages\n\
+    are lost, doubled and late, disks rot and all power fails; how likely each is, is drawn from the\n\
+    seed, and so is the layout. Simulated.")]
+pub(crate) struct TrialArgs {
+    /// How many seeds.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// The first seed.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub(crate) first_seed: u64,
+    /// Seeds at a time [default: the number of cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
 }
 
 /// Arguments of `cluster status`.

@@ -14,6 +14,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod saturate;
 pub(crate) mod selftest;
+pub(crate) mod trial;
 pub(crate) mod verify;
 
 use crate::exit::{CliError, Exit};

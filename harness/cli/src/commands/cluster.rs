@@ -21,6 +21,7 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<Exit, CliError> {
     match &args.command {
         ClusterCommand::Up(args) => up(args),
         ClusterCommand::Status(args) => status(args),
+        ClusterCommand::Check(args) => super::trial::run(args),
         ClusterCommand::Example => {
             print!("{}", file::EXAMPLE);
             Ok(Exit::Kept)
