@@ -21,6 +21,7 @@
 //!
 //! The drivers are [`sim`] and [`tcp`]; a process keeps its data in a [`disk`] folder.
 
+pub mod bytes;
 pub mod disk;
 mod metrics;
 mod out;

@@ -201,3 +201,33 @@ fn a_key_that_cannot_be_stored_is_a_failure_and_no_panic() {
     );
     writer.close();
 }
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_reported_survives_the_end_of_the_process() {
+    let folder = TempDir::new().unwrap();
+    let (writer, told) = start(open(&folder));
+    for n in 0..10 {
+        writer.persist(put(n, &format!("k/{n}"), Some("value"), Durability::Lazy));
+    }
+    for n in 0..10 {
+        assert!(matches!(told.recv().unwrap(), Done::Persisted(token) if token == n));
+    }
+    // The files as the system has them now, while nothing was synced or closed.
+    let crashed = TempDir::new().unwrap();
+    copy(folder.path(), crashed.path());
+    assert_eq!(open(&crashed).scan(b"k/").count(), 10);
+    assert_eq!(writer.counts().syncs, 0);
+}

@@ -407,5 +407,10 @@ mod tests {
         store.persist(0, put(1, 0, Durability::Lazy));
         let key = store.rot(1).unwrap();
         assert_eq!(store.get(&key).unwrap()[0].count_ones(), 1);
+        store.wipe();
+        assert!(store.is_empty());
+        // What was there does not come back.
+        store.crash();
+        assert!(store.is_empty());
     }
 }
