@@ -2,6 +2,8 @@
 //! and every bug of an app under its own on Beldi, and the rules that are violated are told. A bug is
 //! caught if some rule is violated, or if the run never comes to rest, which is a finding too.
 //!
+//! BokiFlow's are put under the same short workloads.
+//!
 //! Bugs of collectors need runs that are longer than `T`. What no workload shows here is shown by the
 //! crash tests of the runtime (`cargo test -p triptych-beldi`), where single crashes are aimed.
 //! [`Bug::NoQueue`] is not here: it breaks no rule, only a bound on time, which a test there measures.
@@ -16,6 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use triptych_api::App;
 use triptych_beldi::Bug;
+use triptych_boki::Bug as Boki;
 use triptych_load::campaign::Campaign;
 use triptych_load::pool::{self, Cancel};
 use triptych_load::run::{Subject, Watch, run_subject};
@@ -59,9 +62,33 @@ const LONG: [Bug; 10] = [
     Bug::AcceptCollected,
 ];
 
+/// Bugs of BokiFlow: of steps, changes and transactions, and under longer runs of collectors.
+const BOKI: [Boki; 18] = [
+    Boki::LastRecordWins,
+    Boki::SkipReadLog,
+    Boki::FreshNotLogged,
+    Boki::VersionLessThan,
+    Boki::NoPostRecovery,
+    Boki::AcceptLateDuplicate,
+    Boki::FinishBeforeResult,
+    Boki::RegisterAfterDispatch,
+    Boki::FreshCallees,
+    Boki::LocksOutsideSteps,
+    Boki::UnlockOnlyWritten,
+    Boki::NoReadLocks,
+    Boki::NoReadYourWrites,
+    Boki::ApplyBeforeDecision,
+    Boki::ReleaseBeforeApply,
+    Boki::ForgetParticipant,
+    Boki::SendBeforeCommit,
+    Boki::NoProgressHandover,
+];
+const BOKI_LONG: [Boki; 2] = [Boki::RestartUnderNewId, Boki::CollectorIgnoresT];
+
 thread_local! {
     /// A subject is deployed by a plain function, so the bug travels beside it.
     static BUG: Cell<Option<Bug>> = const { Cell::new(None) };
+    static BOKI_BUG: Cell<Option<Boki>> = const { Cell::new(None) };
 }
 
 /// A bug, or none.
@@ -69,6 +96,8 @@ thread_local! {
 enum Seeded {
     Nothing,
     Beldi(Bug),
+    /// BokiFlow with a bug, or without.
+    Boki(Option<Boki>),
     Travel(triptych_travel::Defect),
     Social(triptych_social::Defect),
 }
@@ -78,6 +107,8 @@ impl Seeded {
         match self {
             Seeded::Nothing => "(none)".to_owned(),
             Seeded::Beldi(bug) => format!("{bug:?}"),
+            Seeded::Boki(None) => "boki: (none)".to_owned(),
+            Seeded::Boki(Some(bug)) => format!("boki: {bug:?}"),
             Seeded::Travel(defect) => format!("travel: {defect:?}"),
             Seeded::Social(defect) => format!("social: {defect:?}"),
         }
@@ -87,7 +118,7 @@ impl Seeded {
         let built = match self {
             Seeded::Travel(defect) => triptych_travel::app_with(&profile.settings, Some(defect)),
             Seeded::Social(defect) => triptych_social::app_with(&profile.settings, Some(defect)),
-            Seeded::Nothing | Seeded::Beldi(_) => return None,
+            Seeded::Nothing | Seeded::Beldi(_) | Seeded::Boki(_) => return None,
         };
         Some(built.expect("its settings are known"))
     }
@@ -189,6 +220,13 @@ fn shown(seeded: Seeded, load: &Load) -> BTreeSet<String> {
         Seeded::Beldi(bug) => Some(bug),
         _ => None,
     });
+    let runtime = match seeded {
+        Seeded::Boki(bug) => {
+            BOKI_BUG.set(bug);
+            "boki"
+        }
+        _ => "beldi",
+    };
     let Load {
         profile,
         settings,
@@ -209,7 +247,7 @@ fn shown(seeded: Seeded, load: &Load) -> BTreeSet<String> {
             .collect();
         let duplicates = if *crashes > 0.0 { 0.05 } else { 0.0 };
         let text = format!(
-            "name = \"kills\"\nruntimes = [\"beldi\"]\nprofiles = [{profile:?}]\nrates = [{rate}]\n\
+            "name = \"kills\"\nruntimes = [{runtime:?}]\nprofiles = [{profile:?}]\nrates = [{rate}]\n\
              duration = {duration:?}\nwarmup = \"0s\"\nseeds = {seed}\n[platform]\nshuffle = true\n\
              [timing]\ndrain = \"40min\"\n\
              [faults]\ncrash_rate = {crashes}\nduplicate_rate = {duplicates}\n\
@@ -222,7 +260,10 @@ fn shown(seeded: Seeded, load: &Load) -> BTreeSet<String> {
         if let Some(app) = seeded.app(&profile) {
             subject.app = app;
         }
-        subject.deploy = |site| common::beldi(site, BUG.get());
+        subject.deploy = match seeded {
+            Seeded::Boki(_) => |site| common::boki(site, BOKI_BUG.get()),
+            _ => |site| common::beldi(site, BUG.get()),
+        };
         match run_subject(&campaign, cell, "", &Watch::default(), subject) {
             Ok(output) => {
                 let verdict = output.verdict;
@@ -245,6 +286,12 @@ fn main() {
         cells.extend(loads.iter().map(|load| (Seeded::Nothing, *load)));
         for bug in bugs {
             cells.extend(loads.iter().map(|load| (Seeded::Beldi(*bug), *load)));
+        }
+    }
+    for (bugs, loads) in [(&BOKI[..], &SHORT_LOADS[..]), (&BOKI_LONG, &LONG_LOADS)] {
+        cells.extend(loads.iter().map(|load| (Seeded::Boki(None), *load)));
+        for bug in bugs {
+            cells.extend(loads.iter().map(|load| (Seeded::Boki(Some(*bug)), *load)));
         }
     }
     for (defect, _) in triptych_travel::Defect::ALL {
@@ -286,6 +333,7 @@ fn main() {
         println!("{:<26} {:<24} {told}", seeded.name(), load.profile);
     }
     unseen.remove("(none)");
+    unseen.remove("boki: (none)");
     let unseen: Vec<&String> = unseen.difference(&seen).collect();
     println!("\nnot shown by a rule here: {unseen:?}");
 }

@@ -44,6 +44,7 @@ pub use message::{
     Ballot, Direction, Failure, Found, Item, Message, Missing, NotHere, Read, Reply, Request,
     SealedLog,
 };
+pub use model::{Conduct, ModelLog};
 pub use record::{Condition, Entry, Record, Step, Trim};
 pub use role::{Bugs, Role};
 pub use sequencer::Sequencer;

@@ -313,6 +313,30 @@ fn damage_on_disk_is_noticed_and_told() {
 }
 
 #[test]
+fn a_controller_that_has_lost_its_promise_takes_no_part_until_the_view_is_chosen() {
+    let mut world = World::new(config(Level::Memory), 5);
+    // Two of three controllers have a damaged register of the first view, so nobody can be sure of
+    // what was promised in it: there is none, rather than two.
+    let damaged = b"register\0\x01".to_vec();
+    for node in [1, 2] {
+        let disk: &mut Disk = world.disk(NodeId(node));
+        disk.durable.insert(damaged.clone(), vec![1, 2, 3, 4, 5]);
+    }
+    world.start_all();
+    world.run_for(400 * MS);
+    assert_eq!(world.newest(), 0);
+    let says = |(_, line): &&(NodeId, String)| line.contains("takes no part");
+    assert_eq!(world.notices.iter().filter(says).count(), 2);
+
+    // With one of three there is a majority without it, and it learns what they decide.
+    let mut world = World::new(config(Level::Memory), 5);
+    let disk: &mut Disk = world.disk(NodeId(2));
+    disk.durable.insert(damaged, vec![1, 2, 3, 4, 5]);
+    world.start_all();
+    world.run_to(100 * MS, "view 1", |world| all_know(world, 1));
+}
+
+#[test]
 fn a_long_storm() {
     // Messages are lost and repeated, nodes crash and come back, and in the end all is well.
     let seeds = 0..3;

@@ -19,14 +19,17 @@
 //! * A node that crashes loses everything but what was persisted, and is started again by its factory
 //!   from [`Stored`].
 //!
-//! The drivers are [`sim`] and [`tcp`]; a process keeps its data in a [`disk`] folder.
+//! The drivers are [`sim`] and, with the feature `process`, `tcp`; a process keeps its data in a
+//! `disk` folder.
 
 pub mod bytes;
+#[cfg(feature = "process")]
 pub mod disk;
 mod metrics;
 mod out;
 pub mod sim;
 mod stored;
+#[cfg(feature = "process")]
 pub mod tcp;
 
 pub use metrics::{KindCounts, Metrics};

@@ -161,6 +161,11 @@ impl World {
         self.0.seed
     }
 
+    /// Whether time is virtual: then everything happens in this process.
+    pub fn is_virtual(&self) -> bool {
+        matches!(self.0.backend, Backend::Virtual(_))
+    }
+
     /// Nanoseconds since the world began.
     pub fn now(&self) -> Nanos {
         match &self.0.backend {

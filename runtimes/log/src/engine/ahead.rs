@@ -11,7 +11,9 @@ pub(super) type By = (NodeId, u64);
 /// What entries that are known but not applied yet say of trims.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Ahead {
+    /// Where trims stand that are not applied.
     pub(super) trims: BTreeMap<By, BTreeSet<(ViewId, u32)>>,
+    /// Releases that are not applied, by logbook and place.
     pub(super) releases: BTreeMap<BookId, BTreeMap<(ViewId, u32), Arc<Entry>>>,
 }
 

@@ -1,7 +1,8 @@
 //! Appends: an engine numbers the records that it is given, sends them to all holders of its shard at
 //! once, and answers when a cut has ordered them.
 //!
-//! Cuts are self-contained, so the engine needs only those that order records of its own, in any
+//! Each shard of the newest view is a [`Sending`]; when a view ends it becomes an [`Ending`]. Cuts are
+//! self-contained, so the engine needs only those that order records of its own, in any
 //! order: one that begins beyond what is applied waits for what is between, which is fetched.
 //!
 //! *When a view ends* the engine must know of each record that it has appended in it whether it was

@@ -27,6 +27,7 @@ const BATCH: (usize, usize) = (512, 1 << 20);
 /// What is sent again is sent after twice as long each time, up to so many times as long.
 const PATIENCE: Nanos = 16;
 
+/// A record that is not ordered yet.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) waiter: Option<Waiter>,

@@ -1,0 +1,78 @@
+//! BokiFlow under every full and contended profile of all apps, with faults: it keeps what it
+//! promises. And its seeded bugs, run as whole campaigns, are caught by the rule that is meant for
+//! them.
+
+mod common;
+
+use common::boki;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use triptych_boki::Bug;
+use triptych_load::campaign::{Campaign, FaultRates};
+use triptych_load::pool::{self, Cancel};
+use triptych_load::run::{Subject, Watch, run_subject};
+use triptych_load::seeds::{Batch, all_profiles};
+
+#[test]
+fn it_keeps_its_promises_to_every_app() {
+    for (app, count) in [("movie", 14), ("travel", 14), ("social", 14)] {
+        let profiles = all_profiles("boki").into_iter();
+        let batch = Batch {
+            runtime: "boki".to_owned(),
+            profiles: profiles.filter(|name| name.contains(app)).collect(),
+            first: 1,
+            count,
+            rates: FaultRates {
+                crash_rate: 0.1,
+                duplicate_rate: 0.05,
+                throttle_rate: 0.01,
+                delay_rate: 0.01,
+            },
+        };
+        let report = batch.run(pool::cores(), &Arc::new(Cancel::default()), |_| ());
+        let report = report.expect("its names are known");
+        let violated = report.rules.iter().filter(|rule| rule.violations > 0);
+        let violated: BTreeSet<&str> = violated.map(|rule| rule.rule.as_str()).collect();
+        assert_eq!(violated, BTreeSet::new(), "{app}");
+        assert_eq!(report.done, count);
+        assert!(report.faulted > 50, "{app}: {}", report.faulted);
+    }
+}
+
+/// The rules that are violated over some seeds.
+fn caught(
+    profile: &str,
+    rate: u64,
+    deploy: fn(triptych_registry::Site) -> std::rc::Rc<dyn triptych_faas::Deployment>,
+) -> BTreeSet<String> {
+    let mut rules = BTreeSet::new();
+    let small = triptych_workloads::find(profile)
+        .expect("it exists")
+        .small();
+    let small: String = small
+        .iter()
+        .map(|(key, value)| format!("{key} = {value:?}\n"))
+        .collect();
+    for seed in 1..=4 {
+        let text = format!(
+            "name = \"mutants\"\nruntimes = [\"boki\"]\nprofiles = [\"{profile}\"]\nrates = [{rate}]\n\
+             duration = \"8s\"\nwarmup = \"0s\"\nseeds = {seed}\n[platform]\nshuffle = true\n\
+             [faults]\ncrash_rate = 0.2\nduplicate_rate = 0.05\n[settings]\n{small}"
+        );
+        let campaign = Campaign::parse("mutants", &text).unwrap();
+        let cell = &campaign.cells()[0];
+        let mut subject = Subject::of(&campaign, cell).unwrap();
+        subject.deploy = deploy;
+        let output = run_subject(&campaign, cell, "", &Watch::default(), subject).unwrap();
+        rules.extend(output.verdict.violated().into_iter().map(str::to_owned));
+    }
+    rules
+}
+
+#[test]
+fn without_a_bug_everything_is_valid() {
+    let sound = caught("full-movie", 60, |site| boki(site, None));
+    assert_eq!(sound, BTreeSet::new());
+    let sound = caught("hot-travel-1", 20, |site| boki(site, None));
+    assert_eq!(sound, BTreeSet::new());
+}
