@@ -3,6 +3,7 @@
 use super::fit::Sums;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use triptych_nodes::sim::Service;
 
 /// What one node has measured of one kind of message in one load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,20 @@ pub struct ServiceTimes {
     /// Nanoseconds for a message, by its kind; `(timer)`, `(persisted)` and `(read)` are what else a
     /// node is told.
     pub per_message_ns: BTreeMap<String, u64>,
+}
+
+impl ServiceTimes {
+    /// As the simulator takes them.
+    pub fn service(&self) -> Service {
+        Service {
+            per_message: self.per_message_ns.clone(),
+            other: self.other_ns,
+            per_unit_ps: self.per_unit_ps,
+            per_byte_ps: self.per_byte_ps,
+            per_packet: self.per_packet_ns,
+            per_turn: self.per_turn_ns,
+        }
+    }
 }
 
 /// What calibration comes to.
@@ -195,6 +210,11 @@ mod tests {
         assert_eq!(profile.service.per_packet_ns, 12_000);
         assert_eq!(profile.service.other_ns, 1200);
         assert!(profile.error < 1e-3, "{}", profile.error);
+        let service = profile.service.service();
+        assert_eq!(
+            (service.per_message["append"], service.per_packet),
+            (900, 12_000)
+        );
         let append = &profile.kinds["append"];
         assert!(
             (append.message_ns - 900.0).abs() < 1.0 && append.error < 1e-3,

@@ -1,6 +1,6 @@
 //! The node in its event loop: what it is told in a turn, and what it wants done.
 
-use super::clock::{Clock, Timers};
+use super::clock::{Clock, Stopwatch, Timers};
 use super::control::{Report, Sample};
 use super::line::{Line, State};
 use super::server::Shared;
@@ -196,9 +196,9 @@ impl<M: Message> Core<M> {
             return self.node.on_message(now, from, message, &mut self.out);
         }
         let units = message.units() as u64;
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         self.node.on_message(now, from, message, &mut self.out);
-        let took = nanos(begun) + u64::from(decoding);
+        let took = begun.nanos() + u64::from(decoding);
         self.worked.push((kind, units, u64::from(bytes), took));
     }
 
@@ -207,16 +207,17 @@ impl<M: Message> Core<M> {
         kind: &'static str,
         call: impl FnOnce(&mut dyn Node<Message = M>, &mut Out<M>),
     ) {
-        let begun = self.shared.options.measure.then(Instant::now);
+        let begun = self.shared.options.measure.then(Stopwatch::start);
         call(&mut *self.node, &mut self.out);
         if let Some(begun) = begun {
-            self.worked.push((kind, 1, 0, nanos(begun)));
+            self.worked.push((kind, 1, 0, begun.nanos()));
         }
     }
 
     /// Ends a turn: does what the node wants.
     fn finish(&mut self, begun: Instant) {
-        let ending = Instant::now();
+        let measure = self.shared.options.measure;
+        let ending = measure.then(Stopwatch::start);
         let now = self.clock.now();
         self.node.on_turn_end(now, &mut self.out);
         for persist in self.out.persists.drain(..) {
@@ -254,17 +255,19 @@ impl<M: Message> Core<M> {
         for (peer, message) in std::mem::take(&mut self.out.sends) {
             self.send(peer, &message);
         }
-        let encoded = nanos(ending);
+        let encoded = ending.map_or(0, Stopwatch::nanos);
         for (peer, line) in self.touched.drain(..) {
-            let writing = Instant::now();
+            let writing = measure.then(Stopwatch::start);
             line.touched.set(false);
             let waits = line.out.borrow().len();
             line.flush();
             let mut counters = self.shared.counters.borrow_mut();
             counters.metrics.packets_out += 1;
-            if self.shared.options.measure && line.state.get() == State::Up {
+            if let Some(writing) = writing
+                && line.state.get() == State::Up
+            {
                 let sent = waits - line.out.borrow().len();
-                counters.sample("(packet out)", 1, sent as u64, nanos(writing));
+                counters.sample("(packet out)", 1, sent as u64, writing.nanos());
             }
             if let Peer::Client(_) = peer
                 && line.out.borrow().len() > self.shared.options.limits.cut_off_bytes

@@ -40,6 +40,8 @@ pub(super) struct Line {
     pub(super) touched: Cell<bool>,
     /// There is something to send that the system did not take at once.
     wake: Notify,
+    /// Whether it is measured how long reading takes.
+    pub(super) measure: Cell<bool>,
     /// Bytes that have come and that the node has not been told of.
     pub(super) unread: Cell<usize>,
     /// Something was sent that had to wait, or what has come was taken.
@@ -56,6 +58,7 @@ impl Line {
             stream: RefCell::default(),
             touched: Cell::new(false),
             wake: Notify::new(),
+            measure: Cell::new(false),
             unread: Cell::new(0),
             moved: Notify::new(),
             cut_off: Notify::new(),
@@ -98,7 +101,9 @@ impl Line {
         *self.stream.borrow_mut() = Some(Rc::clone(&stream));
         self.state.set(State::Up);
         self.flush();
-        let reading = pin!(read(&stream, limit, take, room));
+        let mut incoming = Incoming::new(limit);
+        incoming.measure = self.measure.get();
+        let reading = pin!(read(&stream, incoming, take, room));
         let writing = pin!(self.write(&stream));
         let moving = select(reading, writing);
         let ended = match select(moving, pin!(self.cut_off.notified())).await {
@@ -132,11 +137,10 @@ impl Line {
 
 async fn read(
     stream: &TcpStream,
-    limit: usize,
+    mut incoming: Incoming,
     mut take: impl FnMut(&mut Incoming) -> Result<(), LineError>,
     room: impl AsyncFn(),
 ) -> LineError {
-    let mut incoming = Incoming::new(limit);
     loop {
         room().await;
         if let Err(error) = stream.readable().await {

@@ -1,8 +1,8 @@
 //! The process of a node: its sockets, and the loop that gives it turns.
 
-use super::clock::{Alarm, Clock};
+use super::clock::{Alarm, Clock, Stopwatch};
 use super::control::{Alive, Control, Handle, Report};
-use super::core::{Arrived, Backing, Core, Counters, Input, Told, nanos};
+use super::core::{Arrived, Backing, Core, Counters, Input, Told};
 use super::line::{Change, Line, State, answer, keep};
 use super::wire::{Hello, HelloError, Incoming, LineError, Verdict, cluster_hash};
 use super::{Book, Options, Place, RunError};
@@ -321,12 +321,15 @@ impl<M: Message> Shared<M> {
         let measure = self.options.measure;
         let mut messages = Vec::new();
         let ended = loop {
-            let begun = measure.then(Instant::now);
+            let begun = measure.then(Stopwatch::start);
             match incoming.next::<M>() {
                 Ok(Some((message, bytes))) => messages.push(Arrived {
                     message,
                     bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-                    decoding: begun.map_or(0, nanos).try_into().unwrap_or(u32::MAX),
+                    decoding: begun
+                        .map_or(0, Stopwatch::nanos)
+                        .try_into()
+                        .unwrap_or(u32::MAX),
                 }),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
@@ -420,6 +423,7 @@ async fn answer_call<M: Message>(shared: Rc<Shared<M>>, stream: TcpStream, addre
 /// Takes what another node sends.
 async fn listen<M: Message>(shared: &Rc<Shared<M>>, stream: TcpStream, node: NodeId) -> LineError {
     let line = Rc::new(Line::new());
+    line.measure.set(shared.options.measure);
     converse(shared, stream, Peer::Node(node), &line).await
 }
 
@@ -428,6 +432,7 @@ async fn attend<M: Message>(shared: &Rc<Shared<M>>, stream: TcpStream) -> LineEr
     let number = shared.next_client.get();
     shared.next_client.set(number + 1);
     let line = Rc::new(Line::new());
+    line.measure.set(shared.options.measure);
     shared.clients.borrow_mut().insert(number, Rc::clone(&line));
     let ended = converse(shared, stream, Peer::Client(number), &line).await;
     shared.clients.borrow_mut().remove(&number);

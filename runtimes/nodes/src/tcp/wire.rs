@@ -3,10 +3,10 @@
 //! All numbers are little-endian. The beginning of a hello, magic and version, is the same in all
 //! versions, so that different ones can say that they are.
 
+use super::clock::Stopwatch;
 use crate::{Message, NodeId};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::time::Instant;
 use tokio::net::TcpStream;
 use triptych_world::mix_str;
 
@@ -204,8 +204,10 @@ pub(super) struct Incoming {
     start: usize,
     end: usize,
     limit: usize,
-    /// What the last read brought, in bytes, and how long it took, in nanoseconds.
+    /// What the last read brought, in bytes, and how long it took, in nanoseconds, if that is measured.
     pub(super) last: (usize, u64),
+    /// Whether it is.
+    pub(super) measure: bool,
 }
 
 impl Incoming {
@@ -217,6 +219,7 @@ impl Incoming {
             end: 0,
             limit,
             last: (0, 0),
+            measure: false,
         }
     }
 
@@ -232,12 +235,12 @@ impl Incoming {
                 self.bytes.resize(self.bytes.len() * 2, 0);
             }
         }
-        let begun = Instant::now();
+        let begun = self.measure.then(Stopwatch::start);
         match stream.try_read(&mut self.bytes[self.end..]) {
             Ok(0) => Err(LineError::Closed),
             Ok(count) => {
                 self.end += count;
-                self.last = (count, begun.elapsed().as_nanos() as u64);
+                self.last = (count, begun.map_or(0, Stopwatch::nanos));
                 Ok(count)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
