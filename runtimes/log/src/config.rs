@@ -11,7 +11,7 @@ use triptych_world::{MS, Nanos, SECOND, US};
 pub enum Level {
     /// Every record is in the memory of all its holders, and its place in the memory of a majority
     /// of the sequencers for its log. It survives that some of each fail, not that all lose power:
-    /// disks are written without waiting for them. A node that restarts counts as one that lost
+    /// disks take what memory has no room for, and nobody waits for them. A node that restarts counts as one that lost
     /// everything.
     Memory,
     /// The same, and each of them has synced it to its disk. It survives the loss of power of the

@@ -330,7 +330,7 @@ impl Node for Storage {
     }
 
     fn on_turn_end(&mut self, now: Nanos, out: &mut Out<Message>) {
-        self.cache.shrink(&mut self.shards);
+        self.cache.shrink(&mut self.shards, &mut self.disk);
         self.tell_indexes(out);
         self.disk.flush(&mut self.shards, false, out);
         self.report(now, false, out);

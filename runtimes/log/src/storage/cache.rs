@@ -1,5 +1,6 @@
 //! What a storage has in memory so as not to read the disk.
 
+use super::disk::Disk;
 use super::shard::ShardLog;
 use crate::SeqNum;
 use std::collections::{BTreeMap, VecDeque};
@@ -39,12 +40,13 @@ impl Records {
         self.bytes -= bytes as usize;
     }
 
-    /// Makes room.
-    pub(super) fn shrink(&mut self, shards: &mut [ShardLog]) {
+    /// Makes room. What leaves and is not on the disk is written there.
+    pub(super) fn shrink(&mut self, shards: &mut [ShardLog], disk: &mut Disk) {
         while self.bytes > self.limit {
             let Some((shard, local)) = self.queue.pop_front() else {
                 break;
             };
+            let id = shards[shard as usize].id;
             let kept = shards[shard as usize].kept_mut(local);
             let Some(kept) = kept.filter(|kept| kept.cached.is_some()) else {
                 continue;
@@ -53,7 +55,11 @@ impl Records {
                 kept.used = false;
                 self.queue.push_back((shard, local));
             } else {
-                kept.cached = None;
+                let record = kept.cached.take();
+                if let Some(record) = record.filter(|_| !kept.stored) {
+                    disk.put_record(id, local, &record);
+                    kept.stored = true;
+                }
                 let bytes = kept.bytes;
                 self.remove(bytes);
             }

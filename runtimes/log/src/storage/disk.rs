@@ -2,7 +2,7 @@
 
 use super::layout;
 use super::shard::ShardLog;
-use crate::{Level, Message};
+use crate::{Level, Message, Record, Shard};
 use std::collections::{BTreeSet, VecDeque};
 use triptych_nodes::{Durability, Key, Out, Write};
 
@@ -44,6 +44,12 @@ impl Disk {
         self.bytes += value.len();
         let value = Some(value);
         self.writes.push(Write { key, value });
+    }
+
+    pub(super) fn put_record(&mut self, shard: Shard, local: u32, record: &Record) {
+        let key = layout::record_key(shard, local);
+        let value = layout::encode_record(&key, record);
+        self.put(key, value);
     }
 
     pub(super) fn delete(&mut self, key: Key) {

@@ -1,8 +1,8 @@
 //! Taking records in, and saying what is here.
 
 use super::shard::{Kept, Role, ShardLog};
-use super::{REPORT, Storage, layout};
-use crate::{Message, Record, Shard, Term};
+use super::{REPORT, Storage};
+use crate::{Level, Message, Record, Shard, Term};
 use std::sync::Arc;
 use triptych_nodes::{Nanos, Out};
 
@@ -39,6 +39,7 @@ impl Storage {
         let limit = limit.min(shard.have.saturating_add(WINDOW));
         let (have, holes) = (shard.have, shard.holes.len());
         let (mut kept, mut copied) = (false, 0);
+        let synced = self.config.level == Level::Synced;
         for (local, record) in records {
             if local >= limit || (local < have && !shard.holes.contains(&local)) {
                 continue;
@@ -55,9 +56,8 @@ impl Storage {
                 self.counts.refused += 1;
                 continue;
             }
-            let key = layout::record_key(id, local);
-            let value = layout::encode_record(&key, &record);
-            meta.cached = Some(record);
+            meta.stored = synced;
+            meta.cached = Some(Arc::clone(&record));
             if !shard.keep(local, meta) {
                 continue;
             }
@@ -65,7 +65,9 @@ impl Storage {
                 shard.have += 1;
             }
             kept = true;
-            self.disk.put(key, value);
+            if synced {
+                self.disk.put_record(id, local, &record);
+            }
             self.cache.add(place, local, bytes);
             self.counts.records += 1;
             self.counts.bytes += u64::from(bytes);

@@ -37,6 +37,8 @@ pub(super) struct Kept {
     pub(super) bytes: u32,
     /// Whether it was read since the cache last looked.
     pub(super) used: bool,
+    /// Whether it is on the disk. What need not survive a restart is written when memory is short.
+    pub(super) stored: bool,
     /// The record, as long as the cache has room for it.
     pub(super) cached: Option<Arc<Record>>,
 }
@@ -55,6 +57,7 @@ impl Kept {
             condition: record.condition.map(Box::new),
             bytes: u32::try_from(record.size()).unwrap_or(u32::MAX),
             used: false,
+            stored: true,
             cached: None,
         }
     }

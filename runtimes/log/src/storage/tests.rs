@@ -88,6 +88,10 @@ fn config(level: Level) -> Config {
     };
     let mut config = Config::of(1, 1, 3, 2, shape);
     config.level = level;
+    if level == Level::Memory {
+        // With no room in memory everything is written, so that there is a disk to look at.
+        config.limits.storage_cache_bytes = 0;
+    }
     config
 }
 

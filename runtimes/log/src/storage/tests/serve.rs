@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Found;
+use crate::storage::layout;
 
 fn small_cache() -> Rig {
     let mut config = config(Level::Memory);
@@ -83,7 +84,13 @@ fn places_that_cannot_be_are_not_here() {
 
 #[test]
 fn memos_come_back_with_their_records() {
-    let mut rig = Rig::member(Level::Memory, None);
+    let mut rig = {
+        let mut config = config(Level::Memory);
+        config.limits.storage_cache_bytes = 1 << 20;
+        let mut rig = Rig::with(config, None);
+        rig.views(vec![first_view(1)]);
+        rig
+    };
     rig.replicate(E0, 0..3);
     rig.commit(&[cut(0, 0, [0, 0], [3, 0])]);
     let aux: Arc<[u8]> = [1, 2, 3].as_slice().into();
@@ -150,4 +157,16 @@ fn an_operator_is_answered_and_a_client_refused() {
             .iter()
             .any(|(name, value)| (name.as_str(), *value) == ("records", 0))
     );
+}
+
+#[test]
+fn what_need_not_survive_stays_in_memory_while_there_is_room() {
+    let mut config = config(Level::Memory);
+    config.limits.storage_cache_bytes = 1 << 20;
+    let mut rig = Rig::with(config, None);
+    rig.views(vec![first_view(1)]);
+    rig.replicate(E0, 0..20);
+    rig.commit(&[cut(0, 0, [0, 0], [20, 0])]);
+    assert_eq!(rig.disk.count(layout::RECORDS), 0);
+    assert_eq!(rig.read(at(7)), Some(Ok(record(E0, 7))));
 }
