@@ -101,14 +101,16 @@ impl Engine {
     ) -> Self {
         let probe_after = config.timing.alive_every.saturating_mul(PROBE_AFTER);
         let cache = Cache::new(config.limits.cache_bytes, probe_after);
+        let members = Membership::recover(config, node, stored);
+        let life = members.me().life;
         Engine {
-            members: Membership::recover(config, node, stored),
+            members,
             bug,
             clients: Clients::default(),
             producer: Producer::default(),
-            decisions: Decisions::default(),
+            decisions: Decisions::new(life),
             indexes: BTreeMap::new(),
-            reads: Reads::default(),
+            reads: Reads::new(life),
             trims: Trims::default(),
             cache,
             ticking: false,
@@ -201,7 +203,6 @@ impl Engine {
     fn committed(
         &mut self,
         now: Nanos,
-        from: Peer,
         term: Term,
         entries: &[Arc<Entry>],
         out: &mut Out<Message>,
@@ -216,7 +217,7 @@ impl Engine {
             .committed(&mut turn, term, entries, &mut ordered);
         self.trims.committed(&mut turn, term, entries);
         if let Some(indexing) = self.indexes.get_mut(&term.log) {
-            indexing.committed(&mut turn, from, term, entries);
+            indexing.committed(&turn, term, entries);
         }
         self.answer(now, ordered, out);
         self.advance(now, term.log, out);
@@ -421,7 +422,7 @@ impl Node for Engine {
                 }
             }
             (Message::Committed { term, entries }, _) => {
-                self.committed(now, from, term, &entries, out);
+                self.committed(now, term, &entries, out);
             }
             (
                 Message::Indexed {
@@ -429,17 +430,23 @@ impl Node for Engine {
                     from: first,
                     to,
                     items,
+                    releases,
                 },
                 _,
             ) => {
                 let log = shard.term.log;
                 if let Some(indexing) = self.indexes.get_mut(&log) {
                     let mut turn = turn!(self, now, out);
-                    indexing.items(&mut turn, from, shard, (first, to), items);
+                    indexing.items(&mut turn, shard, (first, to), items, releases);
                     self.advance(now, log, out);
                 }
             }
-            (Message::Views { views }, Peer::Node(_)) => self.views(now, views, out),
+            (Message::Views { views }, Peer::Node(from)) => {
+                // Nobody else decides them.
+                if self.members.config().controllers.contains(&from) {
+                    self.views(now, views, out);
+                }
+            }
             (message, Peer::Node(from)) => self.node_says(now, from, message, out),
             // Clients have nothing else to say.
             (_, Peer::Client(_)) => {}

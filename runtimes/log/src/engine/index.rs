@@ -11,12 +11,12 @@
 //! nobody can decide those again; so whoever has records freed writes into the metalog which appends
 //! the trimmed streams refused ([`Step::Release`]), and the index looks ahead: an append that comes
 //! before a trim that was released is refused if, and only if, the release lists it. For that it must
-//! know the release before it applies a range with freed records. [`Index::holes`] says that such
-//! ranges have come, and they wait until [`Index::surveyed`] says that all entries are known that
-//! were committed by then.
+//! know the release before it applies a range with freed records. Whoever tells of such a range says
+//! before which place of the metalog the releases stand that have freed them; the range waits until
+//! all entries up to there are known, and [`Index::missing_entry`] says which are not.
 
 use super::Bug;
-use super::ahead::{Ahead, By, concerns};
+use super::ahead::{Ahead, By};
 use super::part::{Part, note};
 use super::shelf::Shelf;
 use super::streams::{Place, Streams};
@@ -39,29 +39,23 @@ pub struct Index {
     parts: Vec<Part>,
     at: Progress,
     books: FxHashMap<BookId, Streams>,
-    /// Conditional appends that were refused.
-    refused: BTreeMap<SeqNum, Refusal>,
-    /// Those among them that no release lists yet, by stream.
+    /// The newest conditional appends that were refused, each with the newest record of the
+    /// condition's stream at that point, as far as it is known.
+    refused: BTreeMap<SeqNum, SeqNum>,
+    /// All that no release lists yet, by stream, ascending.
     unlisted: BTreeMap<(BookId, Tag), Vec<SeqNum>>,
-    /// Refusals up to here may be forgotten.
+    /// Refusals up to here may be forgotten: whoever wanted to know has asked long ago.
     forgotten: SeqNum,
     /// Trims that are applied and have no release yet; with the place before which records count as
     /// ordered before the trim.
     open: BTreeMap<By, (Trim, SeqNum)>,
     ahead: Ahead,
-    /// How many inputs told of freed records.
-    holes: u64,
-    /// For how many of those all releases are known.
-    surveyed: u64,
+    /// Before this place stand all releases that have freed records of which it was told.
+    releases: Progress,
 }
 
-/// A conditional append that was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Refusal {
-    book: BookId,
-    /// The newest record of the condition's stream at that point, as far as it is known.
-    tail: SeqNum,
-}
+/// So many refusals are remembered, for engines that ask late.
+const REMEMBERED: usize = 1 << 16;
 
 /// A record that an index found: its place, and the engine in whose shard it is.
 pub type Hit = (SeqNum, NodeId);
@@ -80,8 +74,7 @@ impl Index {
             forgotten: SeqNum::ZERO,
             open: BTreeMap::new(),
             ahead: Ahead::default(),
-            holes: 0,
-            surveyed: 0,
+            releases: Progress::default(),
         }
     }
 
@@ -162,14 +155,13 @@ impl Index {
             }
             match &entry.step {
                 Step::Cut { .. } => {}
-                Step::Trim(trim) => {
-                    let places = self.ahead.trims.entry(trim.by).or_default();
-                    places.insert((view, number));
-                }
-                Step::Release { trim, .. } => {
-                    let releases = self.ahead.releases.entry(trim.book).or_default();
-                    releases.insert((view, number), Arc::clone(entry));
-                }
+                // One that is applied counts from its first place. What was ordered behind that is
+                // decided by what is there, and no release lists it.
+                Step::Trim(trim) if self.open.contains_key(&trim.by) => {}
+                Step::Trim(trim) => self.ahead.trim(trim, (view, number)),
+                // Nor does one of those say anything more.
+                Step::Release { trim, .. } if self.open.contains_key(&trim.by) => {}
+                Step::Release { .. } => self.ahead.release(entry, (view, number)),
             }
             part.entries.insert(number, Arc::clone(entry));
             while part.entries.contains_key(&part.known) {
@@ -178,8 +170,16 @@ impl Index {
         }
     }
 
-    /// What a holder knows of ordered records of a shard, `from` to before `to`.
-    pub fn items(&mut self, shard: Shard, from: u32, to: u32, items: Vec<(u32, Item)>) {
+    /// What a holder knows of ordered records of a shard, `from` to before `to`. Those that are not
+    /// among the items were freed by releases before the place `releases`.
+    pub fn items(
+        &mut self,
+        shard: Shard,
+        from: u32,
+        to: u32,
+        items: Vec<(u32, Item)>,
+        releases: Progress,
+    ) {
         let Shard { term, engine } = shard;
         let sound = items.is_sorted_by(|a, b| a.0 < b.0)
             && items.first().is_none_or(|&(first, _)| first >= from)
@@ -193,25 +193,10 @@ impl Index {
         let Some(part) = part else { return };
         let place = part.engines.iter().position(|member| member.node == engine);
         if let Some(shelf) = place.and_then(|at| part.shards.get_mut(at))
-            && shelf.put(from, to, items, self.holes + 1)
+            && shelf.put(from, to, items, releases)
         {
-            self.holes += 1;
+            self.releases = self.releases.max(releases);
         }
-    }
-
-    /// How many inputs have told of freed records so far.
-    pub fn holes(&self) -> u64 {
-        self.holes
-    }
-
-    /// For how many of these [`Index::surveyed`] was said.
-    pub fn surveyed_holes(&self) -> u64 {
-        self.surveyed
-    }
-
-    /// All entries are known that were committed when [`Index::holes`] was `holes`.
-    pub fn surveyed(&mut self, holes: u64) {
-        self.surveyed = self.surveyed.max(holes.min(self.holes));
     }
 
     // ---- Progress ----
@@ -245,14 +230,16 @@ impl Index {
                         part.known = entries;
                         break;
                     }
-                    let mut shards = part.shards.iter().zip(starts.iter().zip(deltas));
+                    let frontier = self.frontier();
+                    let shards = &self.parts[at].shards;
+                    let mut shards = shards.iter().zip(starts.iter().zip(deltas));
                     let known = shards.all(|(shelf, (start, delta))| {
-                        *delta == 0 || shelf.covers(start + delta, self.surveyed)
+                        *delta == 0 || shelf.covers(start + delta, frontier)
                     });
                     if !known && self.bug != Some(Bug::ApplyWithoutItems) {
                         break;
                     }
-                    self.cut(*first, starts, deltas, &mut seen);
+                    self.cut(*first, starts, deltas, frontier, &mut seen);
                 }
                 Step::Trim(trim) => self.trim(trim),
                 Step::Release { trim, refused } => self.release(trim, refused),
@@ -265,11 +252,13 @@ impl Index {
     }
 
     /// Everything below this is known of the entries.
-    fn frontier(&self) -> (ViewId, u32) {
+    fn frontier(&self) -> Progress {
         let parts = self.parts.iter().skip(usize::from(self.at.view) - 1);
         let mut parts = (self.at.view..).zip(parts);
         let unfinished = parts.find(|(_, part)| part.end != Some(part.known));
-        unfinished.map_or((ViewId::MAX, 0), |(view, part)| (view, part.known))
+        let (view, entries) =
+            unfinished.map_or((ViewId::MAX, 0), |(view, part)| (view, part.known));
+        Progress { view, entries }
     }
 
     fn cut(
@@ -277,11 +266,11 @@ impl Index {
         first: u32,
         starts: &[u32],
         deltas: &[u32],
+        frontier: Progress,
         seen: &mut impl FnMut(BookId, Tag),
     ) {
         let (view, log) = (self.at.view, self.log);
         let term = Term { view, log };
-        let frontier = self.frontier();
         let mut part = std::mem::take(&mut self.parts[usize::from(view) - 1]);
         let mut places = (0..part.engines.len()).filter(|&at| deltas[at] > 0);
         for (_, start, delta, at) in assigned(&part.engines, term, first, starts, deltas) {
@@ -310,7 +299,7 @@ impl Index {
         place: Place,
         seq: SeqNum,
         item: &Item,
-        frontier: (ViewId, u32),
+        frontier: Progress,
         seen: &mut impl FnMut(BookId, Tag),
     ) {
         if let Some(condition) = &item.condition {
@@ -319,7 +308,7 @@ impl Index {
                 && self.bug != Some(Bug::ConditionIgnored)
             {
                 let book = item.book;
-                self.refused.insert(seq, Refusal { book, tail });
+                self.remember(seq, tail);
                 let unlisted = self.unlisted.entry((book, condition.tag)).or_default();
                 unlisted.push(seq);
                 if self.bug != Some(Bug::RefusedVisible) {
@@ -339,7 +328,7 @@ impl Index {
         book: BookId,
         condition: Condition,
         seq: SeqNum,
-        frontier: (ViewId, u32),
+        frontier: Progress,
     ) -> Option<SeqNum> {
         let Condition { tag, tail } = condition;
         let streams = self.books.get(&book);
@@ -355,13 +344,8 @@ impl Index {
     }
 
     fn trim(&mut self, trim: &Trim) {
-        let Progress { view, entries } = self.at;
-        if let Some(places) = self.ahead.trims.get_mut(&trim.by) {
-            places.remove(&(view, entries));
-            if places.is_empty() {
-                self.ahead.trims.remove(&trim.by);
-            }
-        }
+        // One that stands in the metalog twice counts from its first place.
+        self.ahead.trimmed(trim);
         if self.bug != Some(Bug::IgnoreTrim) {
             let streams = self.books.entry(trim.book).or_default();
             for &(tag, bound) in &trim.streams {
@@ -372,36 +356,22 @@ impl Index {
                 streams.trim(self.log, tag, bound);
             }
         }
+        let (view, log) = (self.at.view, self.log);
         let position = self.parts[usize::from(view) - 1].position;
-        let log = self.log;
         let before = SeqNum::new(Term { view, log }, position);
-        // One that stands in the metalog twice counts from its first place.
         let open = self.open.entry(trim.by);
         open.or_insert_with(|| (trim.clone(), before));
     }
 
     fn release(&mut self, trim: &Trim, listed: &[SeqNum]) {
         let Progress { view, entries } = self.at;
-        if let Some(releases) = self.ahead.releases.get_mut(&trim.book) {
-            releases.remove(&(view, entries));
-            if releases.is_empty() {
-                self.ahead.releases.remove(&trim.book);
-            }
-        }
+        self.ahead.released(trim, (view, entries));
         self.open.remove(&trim.by);
-        let book = trim.book;
         let listed: BTreeSet<SeqNum> = listed.iter().copied().collect();
-        for &seq in &listed {
-            let tail = SeqNum::ZERO;
-            self.refused.entry(seq).or_insert(Refusal { book, tail });
-        }
-        let of_book = (book, EVERY)..=(book, Tag::MAX);
-        let streams: Vec<_> = self
-            .unlisted
-            .range(of_book)
-            .map(|(stream, _)| *stream)
-            .collect();
-        for stream in streams.into_iter().filter(|&(_, tag)| concerns(trim, tag)) {
+        listed
+            .iter()
+            .for_each(|&seq| self.remember(seq, SeqNum::ZERO));
+        for stream in self.concerned(trim) {
             if let Some(refused) = self.unlisted.get_mut(&stream) {
                 refused.retain(|seq| !listed.contains(seq));
                 if refused.is_empty() {
@@ -409,17 +379,31 @@ impl Index {
                 }
             }
         }
-        let whole = trim.streams.iter().filter(|&&(tag, _)| tag == EVERY);
-        if let Some(bound) = whole.map(|&(_, bound)| bound).max() {
-            let forgotten = &mut self.forgotten;
-            self.refused.retain(|&seq, refusal| {
-                let keep = refusal.book != book || seq >= bound;
-                if !keep {
-                    *forgotten = seq.max(*forgotten);
-                }
-                keep
-            });
+    }
+
+    /// An append was refused; what is known of it already stays.
+    fn remember(&mut self, seq: SeqNum, tail: SeqNum) {
+        self.refused.entry(seq).or_insert(tail);
+        if self.refused.len() > REMEMBERED
+            && let Some((oldest, _)) = self.refused.pop_first()
+        {
+            self.forgotten = oldest.max(self.forgotten);
         }
+    }
+
+    /// The streams that have refused something which a trim's release is to list.
+    fn concerned(&self, trim: &Trim) -> Vec<(BookId, Tag)> {
+        let book = trim.book;
+        let tags: BTreeSet<Tag> = trim.streams.iter().map(|&(tag, _)| tag).collect();
+        if tags.contains(&EVERY) {
+            let of_book = self.unlisted.range((book, EVERY)..=(book, Tag::MAX));
+            return of_book.map(|(&stream, _)| stream).collect();
+        }
+        // The stream of all loses records by any trim.
+        let streams = [EVERY].into_iter().chain(tags).map(|tag| (book, tag));
+        streams
+            .filter(|stream| self.unlisted.contains_key(stream))
+            .collect()
     }
 
     // ---- Questions ----
@@ -468,7 +452,7 @@ impl Index {
             return None;
         }
         match self.refused.get(&seq) {
-            Some(refusal) => Some(Err(refusal.tail)),
+            Some(&tail) => Some(Err(tail)),
             None if seq <= self.forgotten || self.was_freed(seq) => None,
             None => Some(Ok(())),
         }
@@ -491,13 +475,10 @@ impl Index {
     /// ordered before the trim, that its streams refused.
     pub fn unreleased(&self) -> impl Iterator<Item = (Trim, Vec<SeqNum>)> {
         self.open.values().map(|(trim, before)| {
-            let (book, before) = (trim.book, *before);
-            let of_book = self
-                .unlisted
-                .range((book, EVERY)..=(book, Tag::MAX))
-                .filter(|&(&(_, tag), _)| concerns(trim, tag));
-            let refused = of_book.flat_map(|(_, refused)| refused).copied();
-            let mut refused: Vec<SeqNum> = refused.filter(|&seq| seq < before).collect();
+            let streams = self.concerned(trim).into_iter();
+            let refused = streams.filter_map(|stream| self.unlisted.get(&stream));
+            let refused = refused.flat_map(|of| &of[..of.partition_point(|seq| seq < before)]);
+            let mut refused: Vec<SeqNum> = refused.copied().collect();
             refused.sort_unstable();
             (trim.clone(), refused)
         })
@@ -509,13 +490,18 @@ impl Index {
         self.is_current() && last.is_none_or(|part| part.entries.is_empty())
     }
 
-    /// The first entry that is surely missing: there are later ones, or the view is over.
+    /// The first entry that is surely missing: there are later ones, or the view is over, or
+    /// releases up to there have freed something.
     pub fn missing_entry(&self) -> Option<(ViewId, u32)> {
         let from = usize::from(self.at.view).checked_sub(1)?;
         let mut parts = (self.at.view..).zip(&self.parts[from..]);
         parts.find_map(|(view, part)| {
-            let later = part.entries.last_key_value().map(|(&last, _)| last + 1);
-            let upto = part.end.or(later)?;
+            let later = part
+                .entries
+                .last_key_value()
+                .map(|(&last, _)| last.saturating_add(1));
+            let freed = (self.releases.view == view).then_some(self.releases.entries);
+            let upto = part.end.or(later.max(freed))?;
             (part.known < upto).then_some((view, part.known))
         })
     }
@@ -565,7 +551,7 @@ impl Hash for Index {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.log, self.at, &self.parts, &self.refused).hash(state);
         (&self.unlisted, self.forgotten, &self.open, &self.ahead).hash(state);
-        (self.holes, self.surveyed).hash(state);
+        self.releases.hash(state);
         let mut books: Vec<_> = self.books.iter().collect();
         books.sort_by_key(|(book, _)| **book);
         books.hash(state);

@@ -13,7 +13,7 @@
 use super::ending::Ending;
 use super::sending::{Ordered, Pending, Sending};
 use super::turn::{Turn, Waiter};
-use crate::{EVERY, Entry, Failure, Limits, Message, Record, Shard, Tag, Term, View};
+use crate::{EVERY, Entry, Failure, Limits, Message, Progress, Record, Shard, Tag, Term, View};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use triptych_nodes::NodeId;
@@ -123,9 +123,7 @@ impl Producer {
         let before = ordered.len();
         let current = self.shards.get_mut(usize::from(term.log));
         if let Some(sending) = current.filter(|sending| sending.shard.term == term) {
-            for entry in entries {
-                sending.order(turn.bug, entry, ordered);
-            }
+            sending.learn(turn, entries, ordered);
             if ordered.len() > before {
                 sending.again = (turn.now + turn.again_after(), turn.again_after());
             }
@@ -260,11 +258,12 @@ impl Producer {
         if let Some(sending) = of.find(|sending| sending.shard == shard) {
             let records = sending.some(from, upto);
             if !records.is_empty() {
-                let gone = Vec::new();
+                let (gone, releases) = (Vec::new(), Progress::default());
                 let replicate = Message::Replicate {
                     shard,
                     records,
                     gone,
+                    releases,
                 };
                 turn.send(to, replicate);
             }

@@ -3,6 +3,8 @@
 use super::shard::{Kept, Role, ShardLog};
 use super::{REPORT, Storage};
 use crate::{Level, Message, Record, Shard, Term};
+use super::{REPORT, Storage, layout};
+use crate::{Message, Progress, Record, Shard, Term};
 use std::sync::Arc;
 use triptych_nodes::{Nanos, Out};
 
@@ -18,7 +20,7 @@ impl Storage {
         now: Nanos,
         id: Shard,
         records: Vec<(u32, Arc<Record>)>,
-        gone: &[u32],
+        (gone, releases): (&[u32], Progress),
         out: &mut Out<Message>,
     ) {
         if id.term.view > self.membership.newest() {
@@ -75,6 +77,7 @@ impl Storage {
         }
         if !gone.is_empty() {
             let limit = limit.min(shard.ordered);
+            self.disk.freed_before(id.term.log, releases);
             let gone = gone.iter().filter(|&&local| local < limit);
             gone.for_each(|&local| self.free(place, local, None));
         }

@@ -124,6 +124,7 @@ fn another_keeper_gets_what_it_asks_for_from_memory_and_disk() {
         shard,
         records,
         gone,
+        releases: Progress::default(),
     };
     assert_eq!(rig.sent(), [(OTHERS[0].into(), answer)]);
     let (from, to) = (50, 60);
