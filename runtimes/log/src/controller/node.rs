@@ -3,9 +3,9 @@
 use super::attempt::Attempt;
 use super::disk;
 use super::ending::Ending;
-use super::plan::{self, Shortage};
+use super::plan::{self, Alive, Shortage};
 use super::register::{Acceptor, Proposer};
-use super::watch::Watch;
+use super::watch::{STANDS_BACK, Watch};
 use crate::message::{Failure, Message, Reply, Request};
 use crate::{Ballot, Config, Member, View, ViewId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +48,8 @@ pub struct Controller {
     told: Option<Nanos>,
     /// The shortage that an operator was told of.
     shortage: Option<Shortage>,
+    /// Of which records an operator was told that they may be lost, by view and engine.
+    lost_records: BTreeSet<(ViewId, NodeId)>,
     notices: Vec<String>,
     now: Nanos,
     attempts: u64,
@@ -74,6 +76,7 @@ impl Controller {
             token: 0,
             told: None,
             shortage: None,
+            lost_records: BTreeSet::new(),
             notices: found.notices,
             now: 0,
             attempts: 0,
@@ -97,14 +100,28 @@ impl Controller {
         others.filter(|&node| node != self.me).collect()
     }
 
-    /// Tells other controllers that this one lives and what it knows; they send what it lacks.
+    /// Whether something is to be done that this controller cannot do: take part in the register of
+    /// the next view, find enough nodes for it, or have the one there is sealed. Others may be able
+    /// to, so they must not wait for it.
+    fn stands_back(&self) -> bool {
+        self.lost.contains(&self.newest().saturating_add(1))
+            || self.shortage.is_some()
+            || self.attempt.as_ref().is_some_and(Attempt::is_stuck)
+    }
+
+    /// Tells other controllers what this one knows, so that they send what it lacks; and that it
+    /// lives, unless it stands back.
     fn tell(&self, to: &[NodeId], out: &mut Out<Message>) {
+        // A controller's memory survives: it has one life.
+        let life = match self.stands_back() {
+            true => STANDS_BACK,
+            false => 1,
+        };
         for &node in to {
             let alive = Message::Alive {
-                // A controller's memory survives; it has one life.
                 member: Member {
                     node: self.me,
-                    life: 1,
+                    life,
                 },
                 view: self.newest(),
                 complete: 0,
@@ -392,6 +409,7 @@ impl Controller {
         match next {
             Ok(view) => {
                 self.shortage = None;
+                self.mourn(&alive, &view, out);
                 Some(view)
             }
             Err(shortage) => {
@@ -401,17 +419,36 @@ impl Controller {
         }
     }
 
+    /// Tells an operator, once, of records that perhaps nobody has any more.
+    fn mourn(&mut self, alive: &Alive, next: &View, out: &mut Out<Message>) {
+        for (view, mut engines) in plan::perhaps_lost(&self.config, &self.views, alive, next) {
+            engines.retain(|&engine| self.lost_records.insert((view, engine)));
+            if engines.is_empty() {
+                continue;
+            }
+            let engines: Vec<String> = engines.iter().map(ToString::to_string).collect();
+            out.notice(format!(
+                "records that {} appended in view {view} may be lost: every storage that had all of \
+                 them has restarted, and memory does not survive that; until what is left makes them \
+                 whole again, no engine can index their logs anew",
+                engines.join(", ")
+            ));
+        }
+    }
+
     /// Does what is to be done now.
     fn act(&mut self, now: Nanos, out: &mut Out<Message>) {
         if !self.watch.leads(now) {
-            self.attempt = None;
+            (self.attempt, self.shortage) = (None, None);
             return;
         }
         if self.attempt.is_none() {
             let current = self.views.last().map(|view| &**view);
-            if self.watch.reason(now, current).is_none()
-                || self.lost.contains(&self.newest().saturating_add(1))
-            {
+            if self.watch.reason(now, current).is_none() {
+                self.shortage = None;
+                return;
+            }
+            if self.lost.contains(&self.newest().saturating_add(1)) {
                 return;
             }
             // A view that nobody can follow is left as it is: it may still serve.
@@ -420,13 +457,16 @@ impl Controller {
                 self.complain(shortage, out);
                 return;
             }
+            self.shortage = None;
             self.begin(now, out);
         }
         let Some(attempt) = &self.attempt else {
             return;
         };
         match &attempt.proposer {
-            None if now >= attempt.retry => self.ballot(attempt.view, out),
+            None if now >= attempt.retry && !attempt.is_stuck() => {
+                self.ballot(attempt.view, out);
+            }
             Some(proposer) if proposer.is_free() => {
                 if let Some(view) = self.plan(now, out) {
                     let attempt = self.attempt.as_mut();
