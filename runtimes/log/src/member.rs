@@ -8,7 +8,7 @@
 use crate::{Config, Message, View, ViewId};
 use std::rc::Rc;
 use std::sync::Arc;
-use triptych_nodes::{Durability, NodeId, Out, Stored, Write};
+use triptych_nodes::{Durability, NodeId, Out, Peer, Stored, Write};
 
 pub use crate::view::Member;
 
@@ -108,11 +108,17 @@ impl Membership {
         }
     }
 
-    /// Takes views over, and returns those that are new, in their order.
+    /// Whether views are to be taken from somebody: only controllers have them chosen.
+    pub fn trusts(&self, from: Peer) -> bool {
+        matches!(from, Peer::Node(node) if self.config.controllers.contains(&node))
+    }
+
+    /// Takes views over, and returns those that are new, in their order. One that cannot be is not
+    /// taken, nor is what follows it.
     pub fn learn(&mut self, views: Vec<Arc<View>>) -> Vec<Arc<View>> {
         let before = self.views.len();
         for view in views {
-            if view.id == self.newest() + 1 {
+            if self.newest().checked_add(1) == Some(view.id) && view.can_be(self.config.shape) {
                 self.views.push(view);
             }
         }

@@ -76,6 +76,12 @@ impl View {
         (triptych_world::mix(0x6c6f_6762_6f6f_6b73, book) % u64::from(shape.logs)) as LogId
     }
 
+    /// Whether it can be a view of a cluster of this shape: there is somebody for every role.
+    pub fn can_be(&self, shape: Shape) -> bool {
+        let roles = [&self.sequencers, &self.storages, &self.engines];
+        self.shape == shape && shape.logs > 0 && roles.into_iter().all(|role| !role.is_empty())
+    }
+
     /// The term of a physical log in this view.
     pub fn term(&self, log: LogId) -> Term {
         Term { view: self.id, log }
