@@ -16,8 +16,8 @@ use triptych_nodes::{Durability, Nanos, Node, NodeId, Out, Peer, Stored};
 /// The timer by which it looks around.
 const LOOK: u64 = 0;
 
-/// How many views are sent in one message; who lacks more asks again.
-const BATCH: usize = 64;
+/// How many bytes of views are sent in one message, about; who lacks more asks again.
+const BATCH: usize = 1 << 20;
 
 /// What may be said when something is durable, and to whom.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Controller {
     me: NodeId,
     /// All that were chosen, from the first on.
     views: Vec<Arc<View>>,
+    /// How many bytes each of them has.
+    sizes: Vec<usize>,
     /// Chosen ones that come after some which are not known.
     later: BTreeMap<ViewId, Arc<View>>,
     /// Of views that are not known to be chosen.
@@ -67,6 +69,7 @@ impl Controller {
             config,
             me: node,
             views: Vec::new(),
+            sizes: Vec::new(),
             later: found.views,
             registers: found.registers,
             lost: found.lost,
@@ -131,10 +134,16 @@ impl Controller {
         }
     }
 
-    /// Sends a node what it lacks, if it knows so many.
+    /// Sends a node what it lacks, if it knows so many: one view at least, whatever its size.
     fn inform(&self, node: NodeId, knows: ViewId, out: &mut Out<Message>) {
-        let views = self.views.iter().skip(usize::from(knows)).take(BATCH);
-        let views: Vec<_> = views.cloned().collect();
+        let mut bytes = 0;
+        let lacks = self.views.iter().zip(&self.sizes).skip(usize::from(knows));
+        let views = lacks.take_while(|&(_, size)| {
+            let fits = bytes == 0 || bytes + size <= BATCH;
+            bytes += size;
+            fits
+        });
+        let views: Vec<_> = views.map(|(view, _)| Arc::clone(view)).collect();
         if !views.is_empty() {
             out.send(node, Message::Views { views });
         }
@@ -165,6 +174,7 @@ impl Controller {
     fn follow(&mut self) {
         while let Some(view) = self.later.remove(&(self.newest().saturating_add(1))) {
             self.registers.remove(&view.id);
+            self.sizes.push(disk::size(&view));
             self.views.push(view);
         }
     }

@@ -5,8 +5,9 @@
 //! else to the last of the list, so that only one moves: primaries and shards stay where they are as
 //! far as they can.
 
-use crate::{Config, Final, Level, Member, View, ViewId};
-use std::collections::BTreeMap;
+use crate::view::{Holders, overlay};
+use crate::{Config, Entry, Final, Level, Member, Step, View, ViewId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use triptych_nodes::NodeId;
 
@@ -116,13 +117,20 @@ pub fn next(
 ) -> Result<View, Shortage> {
     let before = views.last().map_or(0, |view| view.id);
     let id = before.checked_add(1).ok_or(Shortage::Numbers)?;
-    let mut holders = BTreeMap::new();
+    let mut holders = Holders::new();
     if let Some(current) = views.last() {
         let mut copies = Copies::new(config, views, &roles.storages, alive);
-        for (&view, of) in &current.holders {
-            let of = of.iter();
-            let of = of.map(|(&engine, old)| (engine, copies.holders(view, engine, old)));
-            holders.insert(view, of.collect());
+        let known = std::mem::take(&mut copies.known);
+        for (&view, of) in &known {
+            for (&engine, old) in of {
+                let new = match view == before && is_empty(current, engine, &finals) {
+                    true => Vec::new(),
+                    false => copies.holders(view, engine, old),
+                };
+                if new != *old {
+                    holders.entry(view).or_default().insert(engine, new);
+                }
+            }
         }
     }
     let own = roles.engines.iter().enumerate().map(|(place, engine)| {
@@ -141,6 +149,20 @@ pub fn next(
     })
 }
 
+/// Whether nothing of an engine is ordered in a view that has ended so: then there is nothing to keep.
+fn is_empty(view: &View, engine: NodeId, finals: &[Final]) -> bool {
+    let place = view.engine(engine);
+    let orders = |entry: &Arc<Entry>| match &entry.step {
+        Step::Cut { deltas, .. } => place.and_then(|at| deltas.get(at)) != Some(&0),
+        Step::Trim(_) | Step::Release { .. } => false,
+    };
+    finals.len() == usize::from(view.shape.logs)
+        && finals.iter().all(|end| {
+            // If there is more than the tail, it may be among that.
+            end.tail.len() as u64 == u64::from(end.entries) && !end.tail.iter().any(orders)
+        })
+}
+
 /// Engines by earlier view whose records perhaps nobody has wholly any more: all who had to have them
 /// have begun new lives without their memory, and of those who keep them in the next view each lives
 /// and none has said that it has all. What is left on disks is copied; but if something is missing, no
@@ -153,7 +175,9 @@ pub fn perhaps_lost(
 ) -> BTreeMap<ViewId, Vec<NodeId>> {
     let mut lost: BTreeMap<ViewId, Vec<NodeId>> = BTreeMap::new();
     let copies = Copies::new(config, views, &next.storages, alive);
-    for (&view, of) in next.holders.range(..next.id) {
+    let mut known = copies.known.clone();
+    overlay(&mut known, next);
+    for (&view, of) in known.range(..next.id) {
         let engines = of.iter().filter(|&(&engine, holders)| {
             let away = holders.iter().any(|&node| copies.is_away(node));
             let whole = |&node: &NodeId| copies.has_all(view, engine, node);
@@ -174,6 +198,11 @@ struct Copies<'a> {
     views: &'a [Arc<View>],
     storages: &'a [Member],
     alive: &'a Alive,
+    /// Who keeps what, in the last of the views.
+    known: Holders,
+    /// What each storage surely has, because it has said that it is complete: of which views and
+    /// engines it is to have copies in the one view that it names.
+    copied: BTreeMap<NodeId, BTreeSet<(ViewId, NodeId)>>,
     /// How many shards' records each storage was given to copy.
     given: BTreeMap<NodeId, usize>,
 }
@@ -185,12 +214,28 @@ impl<'a> Copies<'a> {
         storages: &'a [Member],
         alive: &'a Alive,
     ) -> Self {
+        let mut known = Holders::new();
+        let mut copied: BTreeMap<NodeId, BTreeSet<(ViewId, NodeId)>> = BTreeMap::new();
+        for at in views {
+            overlay(&mut known, at);
+            for (&node, _) in alive.iter().filter(|(_, it)| it.complete == at.id) {
+                let before = known.range(..at.id);
+                let all = before.flat_map(|(&view, of)| of.iter().map(move |it| (view, it)));
+                let its = all.filter(|(_, (_, nodes))| nodes.contains(&node));
+                copied.insert(
+                    node,
+                    its.map(|(view, (&engine, _))| (view, engine)).collect(),
+                );
+            }
+        }
         Copies {
             level: config.level,
             wanted: usize::from(config.shape.copies),
             views,
             storages,
             alive,
+            known,
+            copied,
             given: BTreeMap::new(),
         }
     }
@@ -220,13 +265,13 @@ impl<'a> Copies<'a> {
         let Some(living) = self.alive.get(&node) else {
             return false;
         };
-        let numbered = |id: ViewId| self.views.get(usize::from(id).checked_sub(1)?);
-        let had = numbered(view).is_some_and(|at| {
+        let at = usize::from(view).checked_sub(1);
+        let had = at.and_then(|at| self.views.get(at)).is_some_and(|at| {
             let same = self.life_in(node, std::slice::from_ref(at)) == Some(living.life);
             at.holders(view, engine).contains(&node) && (same || self.level == Level::Synced)
         });
-        let complete = numbered(living.complete).filter(|at| at.id > view);
-        had || complete.is_some_and(|at| at.holders(view, engine).contains(&node))
+        let copied = self.copied.get(&node);
+        had || copied.is_some_and(|of| of.contains(&(view, engine)))
     }
 
     /// Whether a storage may have more than is known, because it is away, and may come back with its
@@ -328,7 +373,17 @@ mod tests {
     fn plan(config: &Config, views: &[Arc<View>], alive: &Alive) -> View {
         let current = views.last().map(|view| &**view);
         let roles = roles(config, current, alive).expect("enough live");
-        next(config, views, roles, alive, Vec::new()).expect("there are numbers left")
+        let next = next(config, views, roles, alive, Vec::new());
+        whole(views, next.expect("there are numbers left"))
+    }
+
+    /// A view with what the views before it say of who keeps what.
+    fn whole(views: &[Arc<View>], mut next: View) -> View {
+        let mut holders = Holders::new();
+        views.iter().for_each(|view| overlay(&mut holders, view));
+        overlay(&mut holders, &next);
+        next.holders = holders;
+        next
     }
 
     fn kept(view: &View, of: ViewId, engine: u16) -> Vec<u16> {
@@ -575,6 +630,49 @@ mod tests {
         assert!(lost(&config(), &one).is_empty());
         let found = alive(&[(200, 2, 0), (201, 2, 2)]);
         assert!(lost(&config(), &found).is_empty());
+    }
+
+    #[test]
+    fn a_view_says_only_what_has_changed() {
+        let (config, mut now) = (config(), all());
+        let mut views = vec![Arc::new(view(SHAPE, 4, 4, 4))];
+        let then = |views: &[Arc<View>], now: &Alive, finals| {
+            let roles = roles(&config, views.last().map(|view| &**view), now);
+            let roles = roles.expect("enough live");
+            next(&config, views, roles, now, finals).expect("there are numbers left")
+        };
+        for id in 2..10 {
+            let next = then(&views, &now, Vec::new());
+            assert_eq!(next.holders.keys().copied().collect::<Vec<_>>(), [id]);
+            views.push(Arc::new(next));
+        }
+        // 200 fails: what it kept is to be kept by others, and no more is said.
+        now.remove(&NodeId(200));
+        let next = then(&views, &now, Vec::new());
+        for id in 1..10 {
+            let engines: Vec<u16> = next.holders[&id].keys().map(|engine| engine.0).collect();
+            assert_eq!(engines, [1000, 1002], "of view {id}");
+        }
+        // Nothing is kept of what was not ordered, if that is sure.
+        let end = |deltas: &[u32], entries| {
+            let starts = vec![0; deltas.len()];
+            let (number, first) = (entries - 1, 0);
+            let step = Step::Cut {
+                first,
+                starts,
+                deltas: deltas.to_vec(),
+            };
+            let tail = vec![Arc::new(Entry { number, step })];
+            Final { entries, tail }
+        };
+        let finals = vec![end(&[0, 0, 3, 0], 1), end(&[0, 2, 0, 0], 1)];
+        let whole = whole(&views, then(&views, &all(), finals));
+        let kept: Vec<u16> = whole.holders[&9].keys().map(|engine| engine.0).collect();
+        assert_eq!(kept, [1001, 1002]);
+        assert_eq!(whole.holders[&8].len(), 4);
+        let finals = vec![end(&[0, 0, 3, 0], 2), end(&[0, 2, 0, 0], 1)];
+        let next = then(&views, &all(), finals);
+        assert_eq!(next.holders.len(), 1, "there is more than the tail");
     }
 
     #[test]
