@@ -5,10 +5,11 @@
 //! controller sees the new life and makes a new view. A node says nothing to anybody before the
 //! number of its life is durable.
 
+use crate::view::{Holders, overlay};
 use crate::{Config, Message, View, ViewId};
 use std::rc::Rc;
 use std::sync::Arc;
-use triptych_nodes::{Durability, NodeId, Out, Stored, Write};
+use triptych_nodes::{Durability, NodeId, Out, Peer, Stored, Write};
 
 pub use crate::view::Member;
 
@@ -23,8 +24,10 @@ pub struct Membership {
     me: Member,
     /// Whether the number of this life is durable.
     born: bool,
-    /// All views, from the first on.
+    /// All views, from the first on, as they were told.
     views: Vec<Arc<View>>,
+    /// The newest, with all holders.
+    current: Option<Arc<View>>,
     /// Of a storage: what it says in [`Message::Alive`].
     pub complete: ViewId,
     /// Of a sequencer: what it says in [`Message::Alive`].
@@ -41,6 +44,7 @@ impl Membership {
             me: Member { node, life },
             born: false,
             views: Vec::new(),
+            current: None,
             complete: 0,
             sealed: 0,
         }
@@ -56,9 +60,9 @@ impl Membership {
         &self.config
     }
 
-    /// The newest view that is known.
+    /// The newest view that is known. It says who keeps the records of all views.
     pub fn current(&self) -> Option<&Arc<View>> {
-        self.views.last()
+        self.current.as_ref()
     }
 
     /// The number of the newest view; 0 if none is known.
@@ -66,8 +70,12 @@ impl Membership {
         self.current().map_or(0, |view| view.id)
     }
 
-    /// A view by its number, if it is known.
+    /// A view by its number, if it is known. One that is not the newest says who kept its own records;
+    /// who keeps them now stands in the newest.
     pub fn view(&self, id: ViewId) -> Option<&Arc<View>> {
+        if id == self.newest() {
+            return self.current();
+        }
         self.views.get(usize::from(id).checked_sub(1)?)
     }
 
@@ -108,15 +116,34 @@ impl Membership {
         }
     }
 
-    /// Takes views over, and returns those that are new, in their order.
+    /// Whether views are to be taken from somebody: only controllers have them chosen.
+    pub fn trusts(&self, from: Peer) -> bool {
+        matches!(from, Peer::Node(node) if self.config.controllers.contains(&node))
+    }
+
+    /// Takes views over, and returns those that are new, in their order. One that cannot be is not
+    /// taken, nor is what follows it.
     pub fn learn(&mut self, views: Vec<Arc<View>>) -> Vec<Arc<View>> {
         let before = self.views.len();
         for view in views {
-            if view.id == self.newest() + 1 {
+            let newest = self.views.last().map_or(0, |view| view.id);
+            if newest.checked_add(1) == Some(view.id) && view.can_be(self.config.shape) {
                 self.views.push(view);
             }
         }
-        self.views[before..].to_vec()
+        let mut new = self.views[before..].to_vec();
+        if let Some(last) = new.last_mut() {
+            let current = self.current.take().map(Arc::unwrap_or_clone);
+            let mut holders = current.map_or_else(Holders::new, |view| view.holders);
+            for view in &self.views[before..] {
+                overlay(&mut holders, view);
+            }
+            let mut view = View::clone(last);
+            view.holders = holders;
+            *last = Arc::new(view);
+            self.current = Some(Arc::clone(last));
+        }
+        new
     }
 
     /// Whether this life of the node is in the newest view, in any role.

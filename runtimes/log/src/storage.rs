@@ -277,7 +277,7 @@ impl Node for Storage {
             } => {
                 self.fetch_index(from, shard, first, to, out);
             }
-            Message::Views { views } => self.learn(now, views, out),
+            Message::Views { views } if self.membership.trusts(from) => self.learn(now, views, out),
             Message::Request { op, request } => {
                 let reply = match request {
                     Request::Status => {
@@ -380,6 +380,7 @@ impl Node for Storage {
             ("cache_misses", misses),
             ("memos", self.memos.len() as u64),
             ("parked", self.serving.parked as u64),
+            ("refused", self.refused() as u64),
         ]
     }
 }

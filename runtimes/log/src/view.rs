@@ -49,6 +49,23 @@ pub struct Final {
     pub tail: Vec<Arc<Entry>>,
 }
 
+/// Who keeps the records of each engine in each view.
+pub type Holders = BTreeMap<ViewId, BTreeMap<NodeId, Vec<NodeId>>>;
+
+/// Makes who keeps what in one view into who keeps what in the next, by what that one says.
+pub fn overlay(holders: &mut Holders, next: &View) {
+    for (&view, changed) in &next.holders {
+        let of = holders.entry(view).or_default();
+        for (&engine, nodes) in changed {
+            of.insert(engine, nodes.clone());
+        }
+        of.retain(|_, nodes| !nodes.is_empty());
+        if of.is_empty() {
+            holders.remove(&view);
+        }
+    }
+}
+
 /// A configuration of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct View {
@@ -64,16 +81,26 @@ pub struct View {
     pub engines: Vec<Member>,
     /// How each physical log ended in the view before this one; empty in the first view.
     pub finals: Vec<Final>,
-    /// Who keeps the records of each engine, in this view and in all before it. In this view those
+    /// Who keeps the records of each engine, in this view and in views before it. In this view those
     /// are the ones who must have a record before it is ordered; in earlier ones, those who have it
     /// or are about to copy it from the others. Those who had it first stand first.
-    pub holders: BTreeMap<ViewId, BTreeMap<NodeId, Vec<NodeId>>>,
+    ///
+    /// A view as it is chosen and told says of earlier views only what has changed (nobody: there is
+    /// nothing to keep), so that it does not grow with their number. Whoever follows the views has all
+    /// of it in the newest ([`overlay`]).
+    pub holders: Holders,
 }
 
 impl View {
     /// The physical log of a logbook: the same in every view.
     pub fn log_of(shape: Shape, book: BookId) -> LogId {
         (triptych_world::mix(0x6c6f_6762_6f6f_6b73, book) % u64::from(shape.logs)) as LogId
+    }
+
+    /// Whether it can be a view of a cluster of this shape: there is somebody for every role.
+    pub fn can_be(&self, shape: Shape) -> bool {
+        let roles = [&self.sequencers, &self.storages, &self.engines];
+        self.shape == shape && shape.logs > 0 && roles.into_iter().all(|role| !role.is_empty())
     }
 
     /// The term of a physical log in this view.

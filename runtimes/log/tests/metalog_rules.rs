@@ -186,6 +186,24 @@ fn one_cut_at_a_time_but_trims_at_any() {
 }
 
 #[test]
+fn a_trim_that_comes_after_its_release_can_be_released_again() {
+    // The trim was ordered in the view before, and its release is asked for in this one. Whoever
+    // asked for the trim has not seen it, and asks for it again.
+    let mut log = primary(3, None);
+    let release = || Step::Release {
+        trim: trim(1),
+        refused: Vec::new(),
+    };
+    assert_eq!(log.ask(release()), Asked::New);
+    assert_eq!(log.ask(Step::Trim(trim(1))), Asked::New);
+    assert_eq!(log.ask(release()), Asked::New, "it is open again");
+    // Each of them once.
+    assert_eq!(log.ask(Step::Trim(trim(1))), Asked::Again(1));
+    assert_eq!(log.ask(release()), Asked::Again(2));
+    assert_eq!(log.len(), 3);
+}
+
+#[test]
 fn a_backup_takes_entries_in_order_whatever_comes() {
     let all = some(4);
     let all = all.entries(0..4);

@@ -189,7 +189,9 @@ fn a_cluster_that_loses_power_without_syncing_says_that_it_cannot_go_on() {
     let said: Vec<_> = said
         .filter(|(_, line)| line.contains("cannot end"))
         .collect();
-    assert_eq!(said.len(), 1, "{:?}", world.notices);
+    // Each controller has tried.
+    let by: Vec<u16> = said.iter().map(|(node, _)| node.0).collect();
+    assert_eq!(by, [1, 2, 3], "{:?}", world.notices);
 }
 
 #[test]
@@ -207,15 +209,9 @@ fn there_is_no_view_with_too_few_and_the_old_one_serves_on() {
     let before = world.committed(1);
     world.run_for(50 * MS);
     assert!(world.committed(1) > before + 10, "it serves on");
-    let said: Vec<_> = world
-        .notices
-        .iter()
-        .map(|(_, line)| line.as_str())
-        .collect();
-    assert_eq!(
-        said,
-        ["no view after 1: 4 sequencers are needed for a view, and 3 live"]
-    );
+    let line = "no view after 1: 4 sequencers are needed for a view, and 3 live";
+    let said = [1, 2, 3].map(|node| (NodeId(node), line.to_owned()));
+    assert_eq!(world.notices, said, "each controller has tried");
     world.start(NodeId(103));
     world.run_to(300 * MS, "view 2", |world| all_know(world, 2));
     goes_on(&mut world, 2);
@@ -334,6 +330,64 @@ fn a_controller_that_has_lost_its_promise_takes_no_part_until_the_view_is_chosen
     disk.durable.insert(damaged, vec![1, 2, 3, 4, 5]);
     world.start_all();
     world.run_to(100 * MS, "view 1", |world| all_know(world, 1));
+}
+
+/// What of the cluster the lowest controller has to do with, besides the other controllers.
+fn others(world: &World) -> Vec<NodeId> {
+    let all = world.all().into_iter();
+    all.filter(|node| node.0 >= 100).collect()
+}
+
+#[test]
+fn another_controller_acts_when_the_lowest_cannot_take_part() {
+    let mut world = running(Level::Memory);
+    world.crash(NodeId(1), true);
+    let disk: &mut Disk = world.disk(NodeId(1));
+    let damaged = b"register\0\x02".to_vec();
+    disk.durable.insert(damaged, vec![1, 2, 3, 4, 5]);
+    world.start(NodeId(1));
+    world.run_for(100 * MS);
+    world.crash(NodeId(201), true);
+    world.run_to(500 * MS, "view 2", |world| all_know(world, 2));
+    goes_on(&mut world, 2);
+    // The register of the view after is a new one.
+    world.start(NodeId(201));
+    world.run_to(500 * MS, "view 3", |world| all_know(world, 3));
+    goes_on(&mut world, 3);
+    world.check();
+}
+
+#[test]
+fn another_controller_acts_when_the_lowest_does_not_reach_the_nodes() {
+    // It hears nobody; nobody hears it; or neither. The other controllers hear it in any case.
+    for (deaf, dumb) in [(true, false), (false, true), (true, true)] {
+        let mut world = running(Level::Memory);
+        for node in others(&world) {
+            if deaf {
+                world.unheard.insert((node, NodeId(1)));
+            }
+            if dumb {
+                world.unheard.insert((NodeId(1), node));
+            }
+        }
+        world.crash(NodeId(201), true);
+        world.run_to(1_000 * MS, "view 2", |world| all_know(world, 2));
+        goes_on(&mut world, 2);
+        world.run_for(300 * MS);
+        assert_eq!(world.newest(), 2, "it does no harm");
+        // It acts again when it can.
+        world.unheard.clear();
+        world.run_for(200 * MS);
+        for node in [2, 3] {
+            world.crash(NodeId(node), true);
+        }
+        world.run_for(200 * MS);
+        world.start(NodeId(3));
+        world.start(NodeId(201));
+        world.run_to(500 * MS, "view 3", |world| world.newest() == 3);
+        goes_on(&mut world, 3);
+        world.check();
+    }
 }
 
 #[test]

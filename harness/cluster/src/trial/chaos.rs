@@ -2,7 +2,9 @@
 //!
 //! Whatever it does, chaos leaves enough to work with, so that what is lost is lost by a mistake: of
 //! each role it kills one node at a time, and the next only when the cluster has got over it. At the
-//! synced level it may take the power from all at once.
+//! synced level it may take the power from all at once. Only while a storage copies what it has lost
+//! does it go on to another one of which that storage might copy: what that one has is still there,
+//! since it is cut off and not killed; or a third has it, and then it may be killed.
 
 use super::{Plan, stream};
 use std::collections::BTreeMap;
@@ -22,6 +24,16 @@ pub(super) struct Chaos {
     down: Vec<(NodeId, Nanos)>,
     /// When cut links heal.
     heals: Option<Nanos>,
+    /// A storage that another cannot copy from, and when and how it is lost to all.
+    stranded: Option<Stranded>,
+}
+
+/// What is about to happen to a storage.
+struct Stranded {
+    node: NodeId,
+    at: Nanos,
+    /// It is killed, and comes back; else it is cut off.
+    killed: bool,
 }
 
 impl Chaos {
@@ -34,6 +46,7 @@ impl Chaos {
             counts: BTreeMap::new(),
             down: Vec::new(),
             heals: None,
+            stranded: None,
         }
     }
 
@@ -51,10 +64,11 @@ impl Chaos {
                 self.recover(false);
                 self.world.sleep(5 * MS).await;
             }
-            match self.random.below(10) {
+            match self.random.below(12) {
                 0..6 if self.plan.kills => self.kill(),
                 6..9 if self.plan.cuts => self.cut(),
                 9 if self.plan.power => self.power(),
+                10.. if self.plan.kills && self.plan.cuts => self.strand(),
                 _ => {}
             }
         }
@@ -76,9 +90,24 @@ impl Chaos {
             self.cluster.sim().restart(node);
             self.count("restarts");
         }
+        if !all
+            && self.stranded.as_ref().is_some_and(|it| it.at <= now)
+            && let Some(Stranded { node, killed, .. }) = self.stranded.take()
+        {
+            if killed {
+                self.cluster.sim().kill(node);
+                let away = 10 * MS + self.random.below(200) * MS;
+                self.down.push((node, now + away));
+                self.count("storages killed");
+            } else {
+                let all = self.cluster.config().nodes().into_iter();
+                let others: Vec<NodeId> = all.map(|(_, it)| it).filter(|&it| it != node).collect();
+                self.cluster.sim().partition(&[node], &others);
+            }
+        }
         if self.heals.is_some_and(due) {
             self.cluster.sim().heal_all();
-            self.heals = None;
+            (self.heals, self.stranded) = (None, None);
         }
     }
 
@@ -188,6 +217,39 @@ impl Chaos {
         let for_so_long = 5 * MS + self.random.below(400) * MS;
         self.heals = Some(self.world.now() + for_so_long);
         self.count("partitions");
+    }
+
+    /// Restarts a storage, keeps it from copying from another one, and takes that one from all while
+    /// it still has to copy.
+    fn strand(&mut self) {
+        if !self.is_settled() {
+            return;
+        }
+        let config = self.cluster.config();
+        let copies = config.shape.copies;
+        let mut storages = config.storages.clone();
+        if copies < 2 {
+            return;
+        }
+        let mut draw = || storages.remove(self.random.below(storages.len() as u64) as usize);
+        let (restarted, stranded) = (draw(), draw());
+        let now = self.world.now();
+        let sim = self.cluster.sim();
+        sim.kill(restarted);
+        sim.partition(&[restarted], &[stranded]);
+        let back = now + 5 * MS + self.random.below(30) * MS;
+        let at = back + 10 * MS + self.random.below(120) * MS;
+        let killed = copies >= 3 && self.random.chance(0.5);
+        self.down.push((restarted, back));
+        self.stranded = Some(Stranded {
+            node: stranded,
+            at,
+            killed,
+        });
+        // Shorter and longer than it takes to notice.
+        self.heals = Some(at + 50 * MS + self.random.below(300) * MS);
+        self.count("storages killed");
+        self.count("storages stranded");
     }
 
     /// All at once: what is left is what was synced.

@@ -27,3 +27,15 @@ pub(super) struct Attempt {
     /// Whether an operator was told that no quorum of sequencers answers.
     pub(super) complained: bool,
 }
+
+impl Attempt {
+    /// Whether too few sequencers have answered for a long time. Another controller may reach them:
+    /// so no more ballots are begun, which would be in its way.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.complained
+            && self
+                .ending
+                .as_ref()
+                .is_some_and(|it| !it.missing().is_empty())
+    }
+}

@@ -21,6 +21,11 @@ fn key(prefix: &[u8], view: ViewId) -> Key {
     [prefix, &view.to_be_bytes()].concat()
 }
 
+/// How many bytes a view has.
+pub(super) fn size(view: &View) -> usize {
+    checked::encode(view).len()
+}
+
 /// Keeps a view that was chosen; its register is needed no more.
 pub(super) fn choose(view: &View) -> Vec<Write> {
     vec![

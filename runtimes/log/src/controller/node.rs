@@ -3,9 +3,9 @@
 use super::attempt::Attempt;
 use super::disk;
 use super::ending::Ending;
-use super::plan::{self, Shortage};
+use super::plan::{self, Alive, Shortage};
 use super::register::{Acceptor, Proposer};
-use super::watch::Watch;
+use super::watch::{STANDS_BACK, Watch};
 use crate::message::{Failure, Message, Reply, Request};
 use crate::{Ballot, Config, Member, View, ViewId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,8 @@ use triptych_nodes::{Durability, Nanos, Node, NodeId, Out, Peer, Stored};
 /// The timer by which it looks around.
 const LOOK: u64 = 0;
 
-/// How many views are sent in one message; who lacks more asks again.
-const BATCH: usize = 64;
+/// How many bytes of views are sent in one message, about; who lacks more asks again.
+const BATCH: usize = 1 << 20;
 
 /// What may be said when something is durable, and to whom.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Controller {
     me: NodeId,
     /// All that were chosen, from the first on.
     views: Vec<Arc<View>>,
+    /// How many bytes each of them has.
+    sizes: Vec<usize>,
     /// Chosen ones that come after some which are not known.
     later: BTreeMap<ViewId, Arc<View>>,
     /// Of views that are not known to be chosen.
@@ -48,6 +50,8 @@ pub struct Controller {
     told: Option<Nanos>,
     /// The shortage that an operator was told of.
     shortage: Option<Shortage>,
+    /// Of which records an operator was told that they may be lost, by view and engine.
+    lost_records: BTreeSet<(ViewId, NodeId)>,
     notices: Vec<String>,
     now: Nanos,
     attempts: u64,
@@ -65,6 +69,7 @@ impl Controller {
             config,
             me: node,
             views: Vec::new(),
+            sizes: Vec::new(),
             later: found.views,
             registers: found.registers,
             lost: found.lost,
@@ -74,6 +79,7 @@ impl Controller {
             token: 0,
             told: None,
             shortage: None,
+            lost_records: BTreeSet::new(),
             notices: found.notices,
             now: 0,
             attempts: 0,
@@ -97,14 +103,28 @@ impl Controller {
         others.filter(|&node| node != self.me).collect()
     }
 
-    /// Tells other controllers that this one lives and what it knows; they send what it lacks.
+    /// Whether something is to be done that this controller cannot do: take part in the register of
+    /// the next view, find enough nodes for it, or have the one there is sealed. Others may be able
+    /// to, so they must not wait for it.
+    fn stands_back(&self) -> bool {
+        self.lost.contains(&self.newest().saturating_add(1))
+            || self.shortage.is_some()
+            || self.attempt.as_ref().is_some_and(Attempt::is_stuck)
+    }
+
+    /// Tells other controllers what this one knows, so that they send what it lacks; and that it
+    /// lives, unless it stands back.
     fn tell(&self, to: &[NodeId], out: &mut Out<Message>) {
+        // A controller's memory survives: it has one life.
+        let life = match self.stands_back() {
+            true => STANDS_BACK,
+            false => 1,
+        };
         for &node in to {
             let alive = Message::Alive {
-                // A controller's memory survives; it has one life.
                 member: Member {
                     node: self.me,
-                    life: 1,
+                    life,
                 },
                 view: self.newest(),
                 complete: 0,
@@ -114,10 +134,16 @@ impl Controller {
         }
     }
 
-    /// Sends a node what it lacks, if it knows so many.
+    /// Sends a node what it lacks, if it knows so many: one view at least, whatever its size.
     fn inform(&self, node: NodeId, knows: ViewId, out: &mut Out<Message>) {
-        let views = self.views.iter().skip(usize::from(knows)).take(BATCH);
-        let views: Vec<_> = views.cloned().collect();
+        let mut bytes = 0;
+        let lacks = self.views.iter().zip(&self.sizes).skip(usize::from(knows));
+        let views = lacks.take_while(|&(_, size)| {
+            let fits = bytes == 0 || bytes + size <= BATCH;
+            bytes += size;
+            fits
+        });
+        let views: Vec<_> = views.map(|(view, _)| Arc::clone(view)).collect();
         if !views.is_empty() {
             out.send(node, Message::Views { views });
         }
@@ -148,6 +174,7 @@ impl Controller {
     fn follow(&mut self) {
         while let Some(view) = self.later.remove(&(self.newest().saturating_add(1))) {
             self.registers.remove(&view.id);
+            self.sizes.push(disk::size(&view));
             self.views.push(view);
         }
     }
@@ -392,6 +419,7 @@ impl Controller {
         match next {
             Ok(view) => {
                 self.shortage = None;
+                self.mourn(&alive, &view, out);
                 Some(view)
             }
             Err(shortage) => {
@@ -401,17 +429,36 @@ impl Controller {
         }
     }
 
+    /// Tells an operator, once, of records that perhaps nobody has any more.
+    fn mourn(&mut self, alive: &Alive, next: &View, out: &mut Out<Message>) {
+        for (view, mut engines) in plan::perhaps_lost(&self.config, &self.views, alive, next) {
+            engines.retain(|&engine| self.lost_records.insert((view, engine)));
+            if engines.is_empty() {
+                continue;
+            }
+            let engines: Vec<String> = engines.iter().map(ToString::to_string).collect();
+            out.notice(format!(
+                "records that {} appended in view {view} may be lost: every storage that had all of \
+                 them has restarted, and memory does not survive that; until what is left makes them \
+                 whole again, no engine can index their logs anew",
+                engines.join(", ")
+            ));
+        }
+    }
+
     /// Does what is to be done now.
     fn act(&mut self, now: Nanos, out: &mut Out<Message>) {
         if !self.watch.leads(now) {
-            self.attempt = None;
+            (self.attempt, self.shortage) = (None, None);
             return;
         }
         if self.attempt.is_none() {
             let current = self.views.last().map(|view| &**view);
-            if self.watch.reason(now, current).is_none()
-                || self.lost.contains(&self.newest().saturating_add(1))
-            {
+            if self.watch.reason(now, current).is_none() {
+                self.shortage = None;
+                return;
+            }
+            if self.lost.contains(&self.newest().saturating_add(1)) {
                 return;
             }
             // A view that nobody can follow is left as it is: it may still serve.
@@ -420,13 +467,16 @@ impl Controller {
                 self.complain(shortage, out);
                 return;
             }
+            self.shortage = None;
             self.begin(now, out);
         }
         let Some(attempt) = &self.attempt else {
             return;
         };
         match &attempt.proposer {
-            None if now >= attempt.retry => self.ballot(attempt.view, out),
+            None if now >= attempt.retry && !attempt.is_stuck() => {
+                self.ballot(attempt.view, out);
+            }
             Some(proposer) if proposer.is_free() => {
                 if let Some(view) = self.plan(now, out) {
                     let attempt = self.attempt.as_mut();

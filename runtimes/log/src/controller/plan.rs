@@ -5,8 +5,9 @@
 //! else to the last of the list, so that only one moves: primaries and shards stay where they are as
 //! far as they can.
 
-use crate::{Config, Final, Level, Member, View, ViewId};
-use std::collections::BTreeMap;
+use crate::view::{Holders, overlay};
+use crate::{Config, Entry, Final, Level, Member, Step, View, ViewId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use triptych_nodes::NodeId;
 
@@ -116,13 +117,20 @@ pub fn next(
 ) -> Result<View, Shortage> {
     let before = views.last().map_or(0, |view| view.id);
     let id = before.checked_add(1).ok_or(Shortage::Numbers)?;
-    let mut holders = BTreeMap::new();
+    let mut holders = Holders::new();
     if let Some(current) = views.last() {
         let mut copies = Copies::new(config, views, &roles.storages, alive);
-        for (&view, of) in &current.holders {
-            let of = of.iter();
-            let of = of.map(|(&engine, old)| (engine, copies.holders(view, engine, old)));
-            holders.insert(view, of.collect());
+        let known = std::mem::take(&mut copies.known);
+        for (&view, of) in &known {
+            for (&engine, old) in of {
+                let new = match view == before && is_empty(current, engine, &finals) {
+                    true => Vec::new(),
+                    false => copies.holders(view, engine, old),
+                };
+                if new != *old {
+                    holders.entry(view).or_default().insert(engine, new);
+                }
+            }
         }
     }
     let own = roles.engines.iter().enumerate().map(|(place, engine)| {
@@ -141,6 +149,48 @@ pub fn next(
     })
 }
 
+/// Whether nothing of an engine is ordered in a view that has ended so: then there is nothing to keep.
+fn is_empty(view: &View, engine: NodeId, finals: &[Final]) -> bool {
+    let place = view.engine(engine);
+    let orders = |entry: &Arc<Entry>| match &entry.step {
+        Step::Cut { deltas, .. } => place.and_then(|at| deltas.get(at)) != Some(&0),
+        Step::Trim(_) | Step::Release { .. } => false,
+    };
+    finals.len() == usize::from(view.shape.logs)
+        && finals.iter().all(|end| {
+            // If there is more than the tail, it may be among that.
+            end.tail.len() as u64 == u64::from(end.entries) && !end.tail.iter().any(orders)
+        })
+}
+
+/// Engines by earlier view whose records perhaps nobody has wholly any more: all who had to have them
+/// have begun new lives without their memory, and of those who keep them in the next view each lives
+/// and none has said that it has all. What is left on disks is copied; but if something is missing, no
+/// new index of the log can be made.
+pub fn perhaps_lost(
+    config: &Config,
+    views: &[Arc<View>],
+    alive: &Alive,
+    next: &View,
+) -> BTreeMap<ViewId, Vec<NodeId>> {
+    let mut lost: BTreeMap<ViewId, Vec<NodeId>> = BTreeMap::new();
+    let copies = Copies::new(config, views, &next.storages, alive);
+    let mut known = copies.known.clone();
+    overlay(&mut known, next);
+    for (&view, of) in known.range(..next.id) {
+        let engines = of.iter().filter(|&(&engine, holders)| {
+            let away = holders.iter().any(|&node| copies.is_away(node));
+            let whole = |&node: &NodeId| copies.has_all(view, engine, node);
+            !away && !holders.iter().any(whole) && copies.have_restarted(view, engine)
+        });
+        let engines: Vec<NodeId> = engines.map(|(&engine, _)| engine).collect();
+        if !engines.is_empty() {
+            lost.insert(view, engines);
+        }
+    }
+    lost
+}
+
 /// Decides who keeps the records of earlier views.
 struct Copies<'a> {
     level: Level,
@@ -148,6 +198,11 @@ struct Copies<'a> {
     views: &'a [Arc<View>],
     storages: &'a [Member],
     alive: &'a Alive,
+    /// Who keeps what, in the last of the views.
+    known: Holders,
+    /// What each storage surely has, because it has said that it is complete: of which views and
+    /// engines it is to have copies in the one view that it names.
+    copied: BTreeMap<NodeId, BTreeSet<(ViewId, NodeId)>>,
     /// How many shards' records each storage was given to copy.
     given: BTreeMap<NodeId, usize>,
 }
@@ -159,12 +214,28 @@ impl<'a> Copies<'a> {
         storages: &'a [Member],
         alive: &'a Alive,
     ) -> Self {
+        let mut known = Holders::new();
+        let mut copied: BTreeMap<NodeId, BTreeSet<(ViewId, NodeId)>> = BTreeMap::new();
+        for at in views {
+            overlay(&mut known, at);
+            for (&node, _) in alive.iter().filter(|(_, it)| it.complete == at.id) {
+                let before = known.range(..at.id);
+                let all = before.flat_map(|(&view, of)| of.iter().map(move |it| (view, it)));
+                let its = all.filter(|(_, (_, nodes))| nodes.contains(&node));
+                copied.insert(
+                    node,
+                    its.map(|(view, (&engine, _))| (view, engine)).collect(),
+                );
+            }
+        }
         Copies {
             level: config.level,
             wanted: usize::from(config.shape.copies),
             views,
             storages,
             alive,
+            known,
+            copied,
             given: BTreeMap::new(),
         }
     }
@@ -187,19 +258,42 @@ impl<'a> Copies<'a> {
 
     /// Whether a storage surely has all records of an engine in a view: because it was among those
     /// who had to have them before they were ordered, or because it was to copy them, and has said
-    /// that it is done.
+    /// that it is done. What it says is about the one view that it names: there it has all that it is
+    /// to hold of the views before. It says nothing about that view's own records, nor about what it
+    /// was to hold in another view, perhaps for too short a time to copy it.
     fn has_all(&self, view: ViewId, engine: NodeId, node: NodeId) -> bool {
         let Some(living) = self.alive.get(&node) else {
             return false;
         };
-        let first = usize::from(view).saturating_sub(1);
-        let had = self.views.get(first).is_some_and(|at| {
+        let at = usize::from(view).checked_sub(1);
+        let had = at.and_then(|at| self.views.get(at)).is_some_and(|at| {
             let same = self.life_in(node, std::slice::from_ref(at)) == Some(living.life);
             at.holders(view, engine).contains(&node) && (same || self.level == Level::Synced)
         });
-        let since = self.views.get(first..).unwrap_or_default().iter();
-        let mut done = since.filter(|at| at.id <= living.complete);
-        had || done.any(|at| at.holders(view, engine).contains(&node))
+        let copied = self.copied.get(&node);
+        had || copied.is_some_and(|of| of.contains(&(view, engine)))
+    }
+
+    /// Whether a storage may have more than is known, because it is away, and may come back with its
+    /// memory: nobody has heard of the life that it was last known to live, nor of a later one.
+    fn is_away(&self, node: NodeId) -> bool {
+        let now = self.alive.get(&node).map(|living| living.life);
+        now.is_none() || now < self.life_in(node, self.views)
+    }
+
+    /// Whether all who had to have the records of an engine before they were ordered are known to have
+    /// lost their memory since.
+    fn have_restarted(&self, view: ViewId, engine: NodeId) -> bool {
+        let at = usize::from(view).checked_sub(1);
+        let Some(at) = at.and_then(|at| self.views.get(at)) else {
+            return false;
+        };
+        let mut holders = at.holders(view, engine).iter();
+        self.level == Level::Memory
+            && holders.all(|&node| {
+                let now = self.alive.get(&node).map(|living| living.life);
+                now > self.life_in(node, std::slice::from_ref(at))
+            })
     }
 
     fn holders(&mut self, view: ViewId, engine: NodeId, old: &[NodeId]) -> Vec<NodeId> {
@@ -230,12 +324,14 @@ impl<'a> Copies<'a> {
             *self.given.entry(node).or_default() += 1;
             holders.push(node);
         }
-        if nobody {
-            // Some of the records may be with the dead alone: whoever copies asks them again when
-            // they come back.
-            let dead = old.iter().copied();
-            let dead: Vec<NodeId> = dead.filter(|node| !holders.contains(node)).collect();
-            holders.extend(dead);
+        // Too few are known to have everything. Some of the records may be with those who are away,
+        // and whoever is to copy from the others may fail before it has: so nobody who may have them
+        // is forgotten until enough others surely do. Whoever copies asks them when they come back.
+        // Who lives and has lost its memory is asked only if there is nobody else.
+        for &node in old {
+            if !holders.contains(&node) && (nobody || self.is_away(node)) {
+                holders.push(node);
+            }
         }
         holders
     }
@@ -277,7 +373,17 @@ mod tests {
     fn plan(config: &Config, views: &[Arc<View>], alive: &Alive) -> View {
         let current = views.last().map(|view| &**view);
         let roles = roles(config, current, alive).expect("enough live");
-        next(config, views, roles, alive, Vec::new()).expect("there are numbers left")
+        let next = next(config, views, roles, alive, Vec::new());
+        whole(views, next.expect("there are numbers left"))
+    }
+
+    /// A view with what the views before it say of who keeps what.
+    fn whole(views: &[Arc<View>], mut next: View) -> View {
+        let mut holders = Holders::new();
+        views.iter().for_each(|view| overlay(&mut holders, view));
+        overlay(&mut holders, &next);
+        next.holders = holders;
+        next
     }
 
     fn kept(view: &View, of: ViewId, engine: u16) -> Vec<u16> {
@@ -346,14 +452,19 @@ mod tests {
         let second = plan(&config(), &views, &alive);
         assert_eq!(kept(&second, 1, 1001), [202, 203]);
         let copies = [kept(&second, 1, 1000), kept(&second, 1, 1002)];
-        assert_eq!(copies, [[201, 203], [201, 202]], "in the order of places");
-        // It is not undone when the dead one comes back, without its memory or with it.
-        for life in [1, 2] {
+        let spread = [[201, 203, 200], [201, 202, 200]];
+        assert_eq!(
+            copies, spread,
+            "in the order of places, and nobody is forgotten"
+        );
+        // If the dead one comes back before the copy is made, none is needed; unless it has lost its
+        // memory.
+        for (life, holders) in [(1, [201, 200]), (2, [201, 203])] {
             let views = [Arc::clone(&views[0]), Arc::new(second.clone())];
             let mut alive = all();
             alive.get_mut(&NodeId(200)).expect("configured").life = life;
             let third = plan(&config(), &views, &alive);
-            assert_eq!(kept(&third, 1, 1000), [201, 203]);
+            assert_eq!(kept(&third, 1, 1000), holders);
         }
     }
 
@@ -375,7 +486,7 @@ mod tests {
         let second = plan(&config(), &views, &alive);
         assert_eq!(kept(&second, 1, 1000), [203, 201, 200]);
         let second = plan(&synced, &views, &alive);
-        assert_eq!(kept(&second, 1, 1000), [201, 203]);
+        assert_eq!(kept(&second, 1, 1000), [201, 203, 200]);
     }
 
     #[test]
@@ -385,19 +496,183 @@ mod tests {
         alive.remove(&NodeId(200));
         views.push(Arc::new(plan(&config(), &views, &alive)));
         // 203 copies from 201, which dies before it is done.
-        assert_eq!(kept(&views[1], 1, 1000), [201, 203]);
+        assert_eq!(kept(&views[1], 1, 1000), [201, 203, 200]);
         alive.remove(&NodeId(201));
         let early = plan(&config(), &views, &alive);
-        assert_eq!(kept(&early, 1, 1000), [203, 202, 201]);
-        // Or when it is done.
+        assert_eq!(kept(&early, 1, 1000), [203, 202, 201, 200]);
+        // When it is done, one complete holder of two is still not enough to forget the others.
         alive.get_mut(&NodeId(203)).expect("configured").complete = 2;
+        views.push(Arc::new(plan(&config(), &views, &alive)));
+        assert_eq!(kept(&views[2], 1, 1000), [203, 202, 201, 200]);
+        // Two are.
+        for copied in [202, 203] {
+            alive.get_mut(&NodeId(copied)).expect("configured").complete = 3;
+        }
         let late = plan(&config(), &views, &alive);
         assert_eq!(kept(&late, 1, 1000), [203, 202]);
-        // What was kept in mind is asked for again when it is back, in the same life.
-        views.push(Arc::new(early));
+        // What was kept in mind counts again when it is back, in the same life.
+        views[2] = Arc::new(early);
         alive = all();
         let back = plan(&config(), &views, &alive);
-        assert_eq!(kept(&back, 1, 1000), [201, 203, 202]);
+        assert_eq!(kept(&back, 1, 1000), [201, 200]);
+    }
+
+    /// Views in which the records of engine 1000 in view 1 are kept by these, in this order.
+    fn history(holders: &[&[u16]]) -> Vec<Arc<View>> {
+        let mut views: Vec<Arc<View>> = Vec::new();
+        for (id, nodes) in (1..).zip(holders) {
+            let mut view = view(SHAPE, 4, 4, 4);
+            let nodes = nodes.iter().map(|&node| NodeId(node)).collect();
+            let of = view
+                .holders
+                .get_mut(&1)
+                .expect("the first view has holders");
+            of.insert(NodeId(1000), nodes);
+            view.id = id;
+            views.push(Arc::new(view));
+        }
+        views
+    }
+
+    /// All nodes, some of them in another life and with another view in which they are complete.
+    fn alive(these: &[(u16, u32, ViewId)]) -> Alive {
+        let mut alive = all();
+        for &(node, life, complete) in these {
+            alive.insert(NodeId(node), Living { life, complete });
+        }
+        alive
+    }
+
+    /// One copy of each record is wanted, or two: with one, whoever counts is enough to forget the
+    /// others.
+    fn copied(copies: u16) -> Config {
+        let mut config = config();
+        config.shape.copies = copies;
+        config
+    }
+
+    #[test]
+    fn to_be_complete_in_a_view_says_nothing_about_its_own_records() {
+        // 201 restarts without its memory. In view 1, which it still finds to be the newest, it has
+        // nothing to copy and says that it is complete; in view 2 it copies.
+        let mut views = history(&[&[200, 201], &[200, 201]]);
+        let mut second = (*views[1]).clone();
+        second.storages[1].life = 2;
+        views[1] = Arc::new(second);
+        for copies in [1, 2] {
+            let config = copied(copies);
+            // Before it is done, 200 is not heard of.
+            let mut now = alive(&[(201, 2, 1)]);
+            now.remove(&NodeId(200));
+            let third = plan(&config, &views, &now);
+            let holders = kept(&third, 1, 1000);
+            assert!(holders.contains(&200), "nobody else has them: {holders:?}");
+            // When it is done, it has them.
+            now.insert(
+                NodeId(201),
+                Living {
+                    life: 2,
+                    complete: 2,
+                },
+            );
+            let third = plan(&config, &views, &now);
+            assert_eq!(kept(&third, 1, 1000).contains(&200), copies == 2);
+        }
+    }
+
+    #[test]
+    fn to_be_complete_in_a_view_says_nothing_about_what_was_to_be_held_in_another() {
+        // 202 is to copy in view 2, and is cut off before it does. View 3 does without it; when it is
+        // back it has nothing to copy in view 3, and says that it is complete. In view 4 it is to
+        // copy again.
+        let views = history(&[&[200, 201], &[200, 202], &[200, 203], &[200, 202]]);
+        for copies in [1, 2] {
+            let config = copied(copies);
+            let mut now = alive(&[(201, 2, 3), (202, 1, 3), (203, 2, 3)]);
+            now.remove(&NodeId(200));
+            let fifth = plan(&config, &views, &now);
+            let holders = kept(&fifth, 1, 1000);
+            assert!(holders.contains(&200), "nobody else has them: {holders:?}");
+            // When it has copied, it counts.
+            now.insert(
+                NodeId(202),
+                Living {
+                    life: 1,
+                    complete: 4,
+                },
+            );
+            let fifth = plan(&config, &views, &now);
+            assert_eq!(kept(&fifth, 1, 1000).contains(&200), copies == 2);
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_noticed() {
+        let views = history(&[&[200, 201], &[200, 201]]);
+        let lost = |config: &Config, now: &Alive| {
+            let next = plan(config, &views, now);
+            let lost = perhaps_lost(config, &views, now, &next);
+            let of = lost.get(&1).into_iter().flatten();
+            of.map(|engine| engine.0).collect::<Vec<_>>()
+        };
+        // Engines 1000 and 1002 are kept by 200 and 201, the others by 202 and 203.
+        let both = alive(&[(200, 2, 0), (201, 2, 0)]);
+        assert_eq!(lost(&config(), &both), [1000, 1002]);
+        let synced = Config {
+            level: Level::Synced,
+            ..config()
+        };
+        assert!(lost(&synced, &both).is_empty());
+        // One is enough: that is here, that may come back, or that has found everything again.
+        assert!(lost(&config(), &alive(&[(200, 2, 0)])).is_empty());
+        let mut one = both.clone();
+        one.remove(&NodeId(201));
+        assert!(lost(&config(), &one).is_empty());
+        let found = alive(&[(200, 2, 0), (201, 2, 2)]);
+        assert!(lost(&config(), &found).is_empty());
+    }
+
+    #[test]
+    fn a_view_says_only_what_has_changed() {
+        let (config, mut now) = (config(), all());
+        let mut views = vec![Arc::new(view(SHAPE, 4, 4, 4))];
+        let then = |views: &[Arc<View>], now: &Alive, finals| {
+            let roles = roles(&config, views.last().map(|view| &**view), now);
+            let roles = roles.expect("enough live");
+            next(&config, views, roles, now, finals).expect("there are numbers left")
+        };
+        for id in 2..10 {
+            let next = then(&views, &now, Vec::new());
+            assert_eq!(next.holders.keys().copied().collect::<Vec<_>>(), [id]);
+            views.push(Arc::new(next));
+        }
+        // 200 fails: what it kept is to be kept by others, and no more is said.
+        now.remove(&NodeId(200));
+        let next = then(&views, &now, Vec::new());
+        for id in 1..10 {
+            let engines: Vec<u16> = next.holders[&id].keys().map(|engine| engine.0).collect();
+            assert_eq!(engines, [1000, 1002], "of view {id}");
+        }
+        // Nothing is kept of what was not ordered, if that is sure.
+        let end = |deltas: &[u32], entries| {
+            let starts = vec![0; deltas.len()];
+            let (number, first) = (entries - 1, 0);
+            let step = Step::Cut {
+                first,
+                starts,
+                deltas: deltas.to_vec(),
+            };
+            let tail = vec![Arc::new(Entry { number, step })];
+            Final { entries, tail }
+        };
+        let finals = vec![end(&[0, 0, 3, 0], 1), end(&[0, 2, 0, 0], 1)];
+        let whole = whole(&views, then(&views, &all(), finals));
+        let kept: Vec<u16> = whole.holders[&9].keys().map(|engine| engine.0).collect();
+        assert_eq!(kept, [1001, 1002]);
+        assert_eq!(whole.holders[&8].len(), 4);
+        let finals = vec![end(&[0, 0, 3, 0], 2), end(&[0, 2, 0, 0], 1)];
+        let next = then(&views, &all(), finals);
+        assert_eq!(next.holders.len(), 1, "there is more than the tail");
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub enum Reason {
     First,
 }
 
+/// The life of a controller that cannot do what is to be done, in what it tells the others: they send
+/// it what it lacks, but do not wait for it to act.
+pub const STANDS_BACK: u32 = 0;
+
 /// What a node said last.
 #[derive(Clone, Copy, Debug)]
 struct Heard {
@@ -80,7 +84,9 @@ impl Watch {
         sealed: ViewId,
     ) {
         if self.config.controllers.contains(&member.node) {
-            self.controllers.insert(member.node, now);
+            if member.life != STANDS_BACK {
+                self.controllers.insert(member.node, now);
+            }
             return;
         }
         if !self.configured().any(|node| node == member.node) {

@@ -164,6 +164,11 @@ impl Lead {
             None if closed => Asked::Refused,
             None => {
                 self.asked.insert(key, number);
+                if !release {
+                    // A release that came first was of the same trim in the view before. This trim
+                    // is open again, and its release, when it is asked for, is another one.
+                    self.asked.remove(&(true, by.0, by.1));
+                }
                 Asked::New
             }
         }

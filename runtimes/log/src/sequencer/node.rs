@@ -580,7 +580,7 @@ impl Node for Sequencer {
             return;
         };
         match message {
-            Message::Views { views } => self.learn(views),
+            Message::Views { views } if self.membership.trusts(from) => self.learn(views),
             Message::Seal { view } => self.on_seal(now, node, view, out),
             Message::FetchEntries { term, from } => self.on_fetch(node, term, from, out),
             Message::Committed { term, entries } => self.on_committed(term, &entries),

@@ -4,6 +4,8 @@ use super::shard::{Role, Slot};
 use super::term::TermLog;
 use super::{Bug, Storage, layout};
 use crate::{Entry, Message, Progress, SeqNum, Shard, Step, Term, View};
+use crate::{Entry, Message, SeqNum, Shard, Step, Term, View};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use triptych_nodes::{Nanos, NodeId, Out};
@@ -56,6 +58,7 @@ impl Storage {
             return;
         };
         let mut roles = vec![Role::None; self.shards.len()];
+        let (before, mut new) = (self.shards.len(), BTreeSet::new());
         for (&id, engines) in &view.holders {
             let role = match id {
                 _ if id < view.id => Role::Ended,
@@ -69,8 +72,14 @@ impl Storage {
                     let place = self.place(Shard { term, engine });
                     roles.resize(self.shards.len(), Role::None);
                     roles[place] = role;
+                    if place >= before && role == Role::Ended {
+                        new.insert(term);
+                    }
                 }
             }
+        }
+        if !new.is_empty() {
+            self.recall_refused(&new);
         }
         for (place, role) in roles.into_iter().enumerate() {
             let shard = &mut self.shards[place];
@@ -202,7 +211,9 @@ impl Storage {
                     }
                 }
                 if self.releases.reach(term.log) > SeqNum::new(term, *first) {
-                    self.releases.look_from(term.log, term.view);
+                    let cuts = self.terms.get(&term).map_or(0, TermLog::cuts);
+                    let cut = cuts.saturating_sub(1);
+                    self.releases.look_at(term.log, term.view, cut);
                 }
             }
             Step::Trim(trim) => {
@@ -253,6 +264,7 @@ impl Storage {
                 self.wanting.insert(place);
             }
         }
+        self.forget_refused(term);
         (self.kick, self.recheck) = (true, true);
     }
 

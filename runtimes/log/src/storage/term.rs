@@ -220,6 +220,20 @@ impl TermLog {
         all
     }
 
+    /// Refused records that applied entries have released.
+    pub(super) fn refused(&self) -> impl Iterator<Item = SeqNum> + '_ {
+        let (term, others) = (self.term, self.others.values());
+        let refused = others.filter_map(|entry| match &entry.step {
+            Step::Release { refused, .. } => Some(refused),
+            _ => None,
+        });
+        // A release is about its own log.
+        refused
+            .flatten()
+            .copied()
+            .filter(move |seq| seq.term().log == term.log)
+    }
+
     /// The place of an engine.
     pub(super) fn engine(&self, node: NodeId) -> Option<usize> {
         let engines = self.engines.as_ref()?;

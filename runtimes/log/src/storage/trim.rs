@@ -22,7 +22,8 @@ const STEP: usize = 8192;
 #[derive(Debug, Default)]
 pub(super) struct Releases {
     books: BTreeMap<BookId, Bounds>,
-    /// Refused records that were released, and were not here then.
+    /// Refused records that were released, and were not here then: of shards that are kept here, and
+    /// of terms of which it is not known yet where their records are.
     refused: BTreeSet<SeqNum>,
     /// The highest bound in each log.
     reach: BTreeMap<LogId, SeqNum>,
@@ -50,6 +51,17 @@ impl Bounds {
     }
 }
 
+/// Where a released record is.
+enum Found {
+    /// In a shard that is kept here, under this local id.
+    Here(usize, u32),
+    /// In one that is not.
+    Elsewhere,
+    /// What orders it is not known here (yet).
+    Unknown,
+}
+
+/// Where a walk through a log is.
 #[derive(Debug, Default)]
 struct Sweep {
     view: ViewId,
@@ -117,6 +129,19 @@ impl Releases {
             });
     }
 
+    /// A cut is new, before the highest bound: it is looked at, but nothing before it on account of
+    /// this.
+    pub(super) fn look_at(&mut self, log: LogId, view: ViewId, cut: usize) {
+        let new = Sweep {
+            view,
+            cut,
+            again: false,
+        };
+        let sweep = self.sweeps.entry(log).or_insert(new);
+        // A walk that is under way comes to it, unless it is past it.
+        sweep.again |= (sweep.view, sweep.cut) > (view, cut);
+    }
+
     fn frees(&self, seq: SeqNum, book: BookId, tags: &Tags) -> bool {
         let bounds = self.books.get(&book);
         bounds.is_some_and(|bounds| bounds.free(seq, tags)) || self.refused.contains(&seq)
@@ -128,18 +153,68 @@ impl Storage {
     pub(super) fn release(&mut self, term: Term, trim: &Trim, refused: &[SeqNum]) {
         self.releases.raise(term.log, trim);
         for &seq in refused.iter().filter(|seq| seq.term().log == term.log) {
-            let log = self.terms.get(&seq.term());
-            let found = log.and_then(|log| {
-                let (engine, local) = log.locate(seq.position(), false)?;
-                Some((log.shards[engine]?, local))
-            });
-            match found.map(|(place, local)| (place, local, self.shards[place].slot(local))) {
-                Some((_, _, Slot::Freed)) => {}
-                Some((place, local, Slot::Kept(_))) => self.free(place, local, Some(seq)),
-                _ => self.releases.refuse(seq),
+            match self.found(seq) {
+                Found::Elsewhere => {}
+                Found::Here(place, local) => match self.shards[place].slot(local) {
+                    Slot::Freed => {}
+                    Slot::Kept(_) => self.free(place, local, Some(seq)),
+                    Slot::Missing | Slot::Damaged => self.releases.refuse(seq),
+                },
+                Found::Unknown => self.releases.refuse(seq),
             }
         }
         self.releases.look_from(term.log, 0);
+    }
+
+    /// Where a record is, if it is in a shard that is kept here.
+    fn found(&self, seq: SeqNum) -> Found {
+        let log = self.terms.get(&seq.term());
+        let Some((log, (engine, local))) =
+            log.and_then(|log| Some((log, log.locate(seq.position(), false)?)))
+        else {
+            return Found::Unknown;
+        };
+        match log.shards.get(engine).copied().flatten() {
+            Some(place) => Found::Here(place, local),
+            None => Found::Elsewhere,
+        }
+    }
+
+    /// Shards of these terms are kept here from now on: what was refused of them, and released before,
+    /// is freed when it comes.
+    pub(super) fn recall_refused(&mut self, terms: &BTreeSet<Term>) {
+        let mut refused: Vec<SeqNum> = Vec::new();
+        for log in self.terms.values() {
+            let of_these = log.refused().filter(|seq| terms.contains(&seq.term()));
+            refused.extend(of_these);
+        }
+        for seq in refused {
+            let wanted = match self.found(seq) {
+                Found::Elsewhere => false,
+                Found::Here(place, local) => !matches!(self.shards[place].slot(local), Slot::Freed),
+                Found::Unknown => true,
+            };
+            if wanted {
+                self.releases.refuse(seq);
+            }
+        }
+    }
+
+    /// It is known now where all records of a term are: refused ones that are not for this node are
+    /// forgotten.
+    pub(super) fn forget_refused(&mut self, term: Term) {
+        let all = SeqNum::new(term, 0)..=SeqNum::new(term, u32::MAX);
+        let refused: Vec<SeqNum> = self.releases.refused.range(all).copied().collect();
+        for seq in refused {
+            if !matches!(self.found(seq), Found::Here(..)) {
+                self.releases.refused.remove(&seq);
+            }
+        }
+    }
+
+    /// How many refused records wait to be freed.
+    pub(super) fn refused(&self) -> usize {
+        self.releases.refused.len()
     }
 
     /// Records of a term have come that were not here when it was gone through.
@@ -217,7 +292,8 @@ impl Storage {
         let Some(log) = self.terms.get(&term) else {
             return false;
         };
-        let (mut free, mut live) = (Vec::new(), false);
+        let (mut free, mut gone, mut live) = (Vec::new(), Vec::new(), false);
+        let refused = !self.releases.refused.is_empty();
         for (engine, start, end, first) in log.ordered_by(cut) {
             let Some(place) = log.shards[engine] else {
                 continue;
@@ -231,11 +307,18 @@ impl Storage {
                         free.push((place, local, seq));
                     }
                     Some(_) => live = true,
+                    // A copy may have come as one that was freed.
+                    None if refused && matches!(self.shards[place].slot(local), Slot::Freed) => {
+                        gone.push(seq);
+                    }
                     None => {}
                 }
             }
         }
         *budget = budget.saturating_sub(1);
+        for seq in gone {
+            self.releases.refused.remove(&seq);
+        }
         for (place, local, seq) in free {
             self.releases.refused.remove(&seq);
             self.free(place, local, Some(seq));

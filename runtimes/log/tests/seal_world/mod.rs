@@ -195,8 +195,10 @@ pub(crate) struct World {
     pub(crate) config: Rc<Config>,
     pub(crate) now: Nanos,
     pub(crate) weather: Weather,
-    /// Pairs that do not hear each other.
+    /// Nodes that hear only each other.
     pub(crate) cut_off: BTreeSet<NodeId>,
+    /// Pairs of which the second does not hear the first.
+    pub(crate) unheard: BTreeSet<(NodeId, NodeId)>,
     pub(crate) pace: Rc<Cell<Nanos>>,
     pub(crate) notices: Vec<(NodeId, String)>,
     pub(crate) sent: BTreeMap<&'static str, u64>,
@@ -214,6 +216,7 @@ impl World {
             now: 0,
             weather: Weather::default(),
             cut_off: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             pace: Rc::new(Cell::new(300 * US)),
             notices: Vec::new(),
             sent: BTreeMap::new(),
@@ -413,7 +416,8 @@ impl World {
             let Peer::Node(to) = to else {
                 continue;
             };
-            let apart = self.cut_off.contains(&to) != self.cut_off.contains(&node);
+            let apart = self.cut_off.contains(&to) != self.cut_off.contains(&node)
+                || self.unheard.contains(&(node, to));
             if apart || self.draw(100) < self.weather.lost {
                 continue;
             }

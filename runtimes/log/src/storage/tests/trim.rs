@@ -69,6 +69,72 @@ fn what_is_ordered_later_before_a_bound_goes_too() {
 }
 
 #[test]
+fn a_bound_far_ahead_makes_nobody_look_at_everything_again() {
+    let mut rig = Rig::member(Level::Memory, None);
+    rig.replicate(E0, 0..2000);
+    rig.commit(&[
+        cut(0, 0, [0, 0], [1000, 0]),
+        release(1, &[(9, SeqNum::MAX)], &[]),
+    ]);
+    rig.pass(100 * MS);
+    let once = rig.gauge("walked");
+    for number in 0..100 {
+        rig.commit(&[cut(
+            2 + number,
+            1000 + 10 * number,
+            [1000 + 10 * number, 0],
+            [10, 0],
+        )]);
+        rig.pass(60 * MS);
+    }
+    let more = rig.gauge("walked") - once;
+    assert!(more < 2 * 1000, "{more} records were looked at for 1000");
+}
+
+#[test]
+fn refused_records_of_others_are_not_remembered_and_those_to_be_copied_are() {
+    // In view 1 this node keeps what engine 0 appends, and 201 what engine 1 does.
+    let mut first = View::clone(&first_view(1));
+    let of = first.holders.get_mut(&1).expect("it is the first view");
+    of.insert(E0, vec![ME]);
+    of.insert(E1, vec![OTHERS[0]]);
+    let mut rig = Rig::new(Level::Memory, None);
+    rig.views(vec![Arc::new(first.clone())]);
+    rig.replicate(E0, 0..3);
+    let entries = [
+        cut(0, 0, [0, 0], [3, 3]),
+        release(1, &[(1, at(0))], &[at(1), at(4), at(5)]),
+    ];
+    rig.commit(&entries);
+    rig.pass(100 * MS);
+    assert_eq!(rig.gauge("freed"), 1, "its own is freed");
+    assert_eq!(rig.gauge("refused"), 0);
+    // Now it is to copy what engine 1 appended. One of the two that were released is gone where it
+    // comes from, and one is not yet.
+    rig.views(vec![next_view(&first, 1, 2, &entries)]);
+    assert_eq!(rig.gauge("refused"), 2);
+    let records = [0, 1].map(|local| (local, record(E1, local))).to_vec();
+    let (shard, gone) = (
+        Shard {
+            term: TERM,
+            engine: E1,
+        },
+        vec![2],
+    );
+    rig.tell(
+        OTHERS[0],
+        Message::Replicate {
+            shard,
+            records,
+            gone,
+        },
+    );
+    rig.pass(200 * MS);
+    assert_eq!((rig.gauge("freed"), rig.gauge("refused")), (3, 0));
+    assert_eq!(freed(&mut rig, 6), BTreeSet::from([1, 4, 5]));
+}
+
+#[test]
 fn a_large_trim_is_done_in_steps() {
     let mut rig = Rig::member(Level::Memory, None);
     rig.replicate(E0, 0..50_000);

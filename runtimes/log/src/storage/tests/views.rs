@@ -131,3 +131,27 @@ fn reports_of_an_ended_view_are_not_repeated() {
     rig.pass(100 * MS);
     assert_eq!(rig.reported(), None);
 }
+
+#[test]
+fn views_are_taken_from_controllers_alone_and_only_if_they_can_be() {
+    let mut rig = Rig::new(Level::Memory, None);
+    for stranger in [E0, PRIMARY, OTHERS[0]] {
+        let views = vec![first_view(1)];
+        rig.tell(stranger, Message::Views { views });
+        assert_eq!(rig.gauge("view"), 0, "{stranger}");
+    }
+    let empty: [fn(&mut View); 4] = [
+        |view| view.sequencers.clear(),
+        |view| view.storages.clear(),
+        |view| view.engines.clear(),
+        |view| view.shape.logs = 0,
+    ];
+    for empty in empty {
+        let mut view = View::clone(&first_view(1));
+        empty(&mut view);
+        rig.views(vec![Arc::new(view)]);
+        assert_eq!(rig.gauge("view"), 0);
+    }
+    rig.views(vec![first_view(1)]);
+    assert_eq!(rig.gauge("view"), 1);
+}
