@@ -2,9 +2,7 @@
 
 use super::layout;
 use super::shard::ShardLog;
-use crate::{Level, Message, Record, Shard};
-use std::collections::{BTreeSet, VecDeque};
-use crate::{Level, LogId, Message, Progress};
+use crate::{Level, LogId, Message, Progress, Record, Shard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use triptych_nodes::{Durability, Key, Out, Write};
 

@@ -4,7 +4,6 @@ use super::shard::{Role, Slot};
 use super::term::TermLog;
 use super::{Bug, Storage, layout};
 use crate::{Entry, Message, Progress, SeqNum, Shard, Step, Term, View};
-use crate::{Entry, Message, SeqNum, Shard, Step, Term, View};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -2,9 +2,7 @@
 
 use super::shard::{Kept, Role, ShardLog};
 use super::{REPORT, Storage};
-use crate::{Level, Message, Record, Shard, Term};
-use super::{REPORT, Storage, layout};
-use crate::{Message, Progress, Record, Shard, Term};
+use crate::{Level, Message, Progress, Record, Shard, Term};
 use std::sync::Arc;
 use triptych_nodes::{Nanos, Out};
 
