@@ -88,7 +88,10 @@ fn load(
 /// Seconds that this thread has run so far.
 fn busy() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
-    let ran = stat.split(' ').next().and_then(|ran| ran.parse::<u64>().ok());
+    let ran = stat
+        .split(' ')
+        .next()
+        .and_then(|ran| ran.parse::<u64>().ok());
     ran.expect("the first number is the time on a core, in nanoseconds") as f64 / 1e9
 }
 

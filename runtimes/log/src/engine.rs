@@ -201,7 +201,6 @@ impl Engine {
     fn committed(
         &mut self,
         now: Nanos,
-        from: Peer,
         term: Term,
         entries: &[Arc<Entry>],
         out: &mut Out<Message>,
@@ -216,7 +215,7 @@ impl Engine {
             .committed(&mut turn, term, entries, &mut ordered);
         self.trims.committed(&mut turn, term, entries);
         if let Some(indexing) = self.indexes.get_mut(&term.log) {
-            indexing.committed(&mut turn, from, term, entries);
+            indexing.committed(&turn, term, entries);
         }
         self.answer(now, ordered, out);
         self.advance(now, term.log, out);
@@ -421,7 +420,7 @@ impl Node for Engine {
                 }
             }
             (Message::Committed { term, entries }, _) => {
-                self.committed(now, from, term, &entries, out);
+                self.committed(now, term, &entries, out);
             }
             (
                 Message::Indexed {
@@ -429,13 +428,14 @@ impl Node for Engine {
                     from: first,
                     to,
                     items,
+                    releases,
                 },
                 _,
             ) => {
                 let log = shard.term.log;
                 if let Some(indexing) = self.indexes.get_mut(&log) {
                     let mut turn = turn!(self, now, out);
-                    indexing.items(&mut turn, from, shard, (first, to), items);
+                    indexing.items(&mut turn, shard, (first, to), items, releases);
                     self.advance(now, log, out);
                 }
             }

@@ -52,7 +52,7 @@ pub enum Message {
 
     /// Records of a shard, with consecutive local ids. From their engine to all holders at once, or
     /// in answer to [`Message::FetchRecords`]. Freed ones are left out there: then `gone` says which
-    /// of the ids between are no more.
+    /// of the ids between are no more, and `releases` why.
     Replicate {
         /// The shard.
         shard: Shard,
@@ -60,6 +60,8 @@ pub enum Message {
         records: Vec<(u32, Arc<Record>)>,
         /// Local ids, ascending, that were freed by a trim and need not be copied. Only in answers.
         gone: Vec<u32>,
+        /// The releases that have freed these stand before this place of the log's metalog.
+        releases: Progress,
     },
     /// Asks for records of a shard, `from` to before `to`. A holder answers with as many as it likes
     /// from the beginning of the range; an engine with those that it still has.
@@ -126,6 +128,10 @@ pub enum Message {
         to: u32,
         /// Those that are there, ascending by local id.
         items: Vec<(u32, Item)>,
+        /// The releases that have freed the others stand before this place of the log's metalog.
+        /// Whoever does not know all entries up to there cannot tell yet how conditional appends
+        /// were decided that the freed records have decided.
+        releases: Progress,
     },
     /// Asks a holder for [`Message::Indexed`] from a local id on.
     FetchIndex {

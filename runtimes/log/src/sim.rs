@@ -138,10 +138,9 @@ impl SimCluster {
         engines.rotate_left(first.expect("a port is asked for at an engine of the cluster"));
         let waiting = Waiting::default();
         let answers = waiting.clone();
-        let client = self
-            .0
-            .sim
-            .client(Place::With(engine), move |_, message| answers.deliver(message));
+        let client = self.0.sim.client(Place::With(engine), move |_, message| {
+            answers.deliver(message)
+        });
         let send = move |engine, message| client.send(engine, message);
         Rc::new(EnginePort::new(&self.0.world, engines, waiting, send))
     }

@@ -30,9 +30,10 @@
 //!  └───┴──────┴─────┴────────┴──────────┘        └──────────┴──────┴───────────┴──────┴──────┴──────┘
 //!    1    2      2      2         4                   8         8    4 (bit 31:   8 each  0/16
 //!                                                                    condition)
-//!  ┌───┬──────┬─────┬────────┬──────────┐        ┌──────────┬────────────────────────────────────┐
-//!  │ f │ view │ log │ engine │  chunk   │        │ checksum │ a bit for each local id; none: all │
-//!  └───┴──────┴─────┴────────┴──────────┘        └──────────┴────────────────────────────────────┘
+//!  ┌───┬──────┬─────┬────────┬──────────┐        ┌──────────┬──────────┬──────────────────────────┐
+//!  │ f │ view │ log │ engine │  chunk   │        │ checksum │ releases │ bit for each id; ∅: all  │
+//!  └───┴──────┴─────┴────────┴──────────┘        └──────────┴──────────┴──────────────────────────┘
+//!                                                                6: before which place they stand
 //!  ┌───┬──────┬─────┬────────┐                   ┌──────────┬──────────────────┐
 //!  │ e │ view │ log │ number │                   │ checksum │ entry (postcard) │
 //!  └───┴──────┴─────┴────────┘                   └──────────┴──────────────────┘
@@ -254,7 +255,8 @@ impl Node for Storage {
                 shard,
                 records,
                 gone,
-            } => self.replicate(now, shard, records, &gone, out),
+                releases,
+            } => self.replicate(now, shard, records, (&gone, releases), out),
             Message::Committed { term, entries } => self.committed(now, term, entries, out),
             Message::ReadAt { op, seq } => self.read_at(now, from, op, seq, out),
             Message::Annotate { seq, aux } => self.memos.set(seq, aux),

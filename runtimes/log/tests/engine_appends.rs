@@ -10,7 +10,9 @@ use engine_desk::{
 };
 use std::sync::Arc;
 use triptych_log::engine::Bug;
-use triptych_log::{Condition, Entry, Failure, Final, Message, Reply, Request, SeqNum, Step, Trim};
+use triptych_log::{
+    Condition, Entry, Failure, Final, Message, Progress, Reply, Request, SeqNum, Step, Trim,
+};
 use triptych_nodes::{Node, NodeId, Peer};
 
 fn appended(position: u32, entries: u32) -> Reply {
@@ -121,6 +123,7 @@ fn a_view_ends_with_what_its_last_entries_order() {
         shard: shard(2, ME),
         records: vec![(0, record(&[], None))],
         gone: Vec::new(),
+        releases: Progress::default(),
     };
     assert!(
         sent.contains(&(STORAGES[0].into(), again)),
@@ -435,6 +438,7 @@ fn nothing_that_a_peer_says_makes_it_fail() {
                     from,
                     to,
                     items,
+                    releases: progress(u16::MAX, u32::MAX),
                 };
                 desk.hear(PRIMARY, indexed);
                 let (from, to) = (0, u32::MAX);

@@ -193,6 +193,7 @@ impl Network {
             from,
             to,
             items: records.map(item).collect(),
+            releases: Progress::default(),
         }
     }
 

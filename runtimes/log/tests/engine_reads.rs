@@ -331,9 +331,10 @@ fn an_index_that_is_new_fetches_everything_and_is_not_asked_before() {
         from,
         to,
         items,
+        releases: progress(2, 1),
     };
     desk.hear(STORAGES[0], told);
-    assert!(desk.sent().contains(&(STORAGES[0].into(), fetch(2, 0))));
+    assert!(desk.sent().contains(&(PRIMARY.into(), fetch(2, 0))));
     let gauge = |desk: &Desk, name| {
         let gauges = desk.engine.gauges();
         gauges.iter().find(|gauge| gauge.0 == name).unwrap().1

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 use triptych_log::engine::Bug;
 use triptych_log::engine::index::Index;
-use triptych_log::{Direction, SeqNum, Shard};
+use triptych_log::{Direction, Progress, SeqNum, Shard};
 
 fn draft() -> impl Strategy<Value = (usize, Draft)> {
     let tags = subsequence(vec![1, 2, 3], 0..=3);
@@ -50,6 +50,11 @@ enum Input {
     Items(Shard, u32, u32),
 }
 
+/// Before which place holders say that the releases stand: all that they may have applied.
+fn releases(world: &World) -> Progress {
+    world.progress()
+}
+
 fn give(index: &mut Index, world: &World, input: &Input, freed: u16) {
     match *input {
         Input::View(at) => index.learn(&world.views[at]),
@@ -59,7 +64,8 @@ fn give(index: &mut Index, world: &World, input: &Input, freed: u16) {
             index.entries(view as u16 + 1, &entries[from.min(to)..to]);
         }
         Input::Items(shard, from, to) => {
-            index.items(shard, from, to, world.range(shard, from, to, freed));
+            let items = world.range(shard, from, to, freed);
+            index.items(shard, from, to, items, releases(world));
         }
     }
 }
@@ -104,9 +110,6 @@ fn catch_up(
         {
             let (view, from) = (usize::from(view) - 1, from as usize);
             give(index, world, &Input::Entries(view, from, from + 2), freed);
-        } else if index.holes() > index.surveyed_holes() {
-            // Here all entries are known.
-            index.surveyed(index.holes());
         } else {
             let missing = index.missing_items(8);
             prop_assert!(!missing.is_empty(), "it is stuck at {:?}", index.progress());
@@ -255,10 +258,11 @@ fn releases_matter_to_an_index_that_is_built_anew() {
                 let entry = Input::Entries(at, number, number + 1);
                 give(&mut index, &world, &entry, freed);
                 for (&shard, items) in &world.items {
-                    let all = Input::Items(shard, 0, items.len() as u32);
-                    give(&mut index, &world, &all, freed);
+                    let to = items.len() as u32;
+                    let items = world.range(shard, 0, to, freed);
+                    // The holder does not say because of what something is gone.
+                    index.items(shard, 0, to, items, Progress::default());
                 }
-                index.surveyed(index.holes());
                 index.advance(|_, _| {});
             }
         }
@@ -303,10 +307,14 @@ fn nonsense_is_ignored() {
         term,
         engine: triptych_nodes::NodeId(engine),
     };
-    index.items(shard(1), 0, 5, Vec::new());
-    index.items(shard(1000), 5, 0, Vec::new());
-    index.items(shard(1000), 0, u32::MAX, Vec::new());
-    assert_eq!(index.holes(), 1);
+    let at = index.progress();
+    index.items(shard(1), 0, 5, Vec::new(), at);
+    index.items(shard(1000), 5, 0, Vec::new(), at);
+    assert_eq!(index.missing_entry(), None);
+    let (view, entries) = (1, 4);
+    let ahead = Progress { view, entries };
+    index.items(shard(1000), 0, u32::MAX, Vec::new(), ahead);
+    assert_eq!(index.missing_entry(), Some((1, 0)));
     assert!(!index.has_passed(SeqNum::MAX) && !index.has_passed(SeqNum::ZERO));
     assert_eq!(index.verdict(SeqNum::ZERO), None);
 }

@@ -80,7 +80,9 @@ impl Model for Orders {
             }
             Action::Items(at) => {
                 let (shard, from, to, items) = world.ranges[at].clone();
-                state.index.items(shard, from, to, items);
+                state
+                    .index
+                    .items(shard, from, to, items, Progress::default());
             }
             Action::Read(at) => state.read = Some((world.readers[at], None)),
         }

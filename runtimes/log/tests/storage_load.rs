@@ -122,6 +122,7 @@ fn load(level: Level) {
                 shard: Shard { term: TERM, engine },
                 records,
                 gone: Vec::new(),
+                releases: triptych_log::Progress::default(),
             };
             turn(&mut node, &mut seen, now, |node, out| {
                 node.on_message(now, engine.into(), message, out);

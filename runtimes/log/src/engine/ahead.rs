@@ -1,6 +1,6 @@
 //! What an index knows of trims and releases that it has not come to yet.
 
-use crate::{BookId, EVERY, Entry, SeqNum, Step, Tag, Trim, ViewId};
+use crate::{BookId, EVERY, Entry, Progress, SeqNum, Step, Tag, Trim, ViewId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use triptych_nodes::NodeId;
@@ -26,9 +26,10 @@ impl Ahead {
         book: BookId,
         tag: Tag,
         seq: SeqNum,
-        frontier: (ViewId, u32),
+        frontier: Progress,
     ) -> Option<bool> {
         let releases = self.releases.get(&book)?;
+        let frontier = (frontier.view, frontier.entries);
         let of_stream = releases.range(..frontier).filter_map(|(place, entry)| {
             let Step::Release { trim, refused } = &entry.step else {
                 return None;

@@ -11,9 +11,9 @@
 //! nobody can decide those again; so whoever has records freed writes into the metalog which appends
 //! the trimmed streams refused ([`Step::Release`]), and the index looks ahead: an append that comes
 //! before a trim that was released is refused if, and only if, the release lists it. For that it must
-//! know the release before it applies a range with freed records. [`Index::holes`] says that such
-//! ranges have come, and they wait until [`Index::surveyed`] says that all entries are known that
-//! were committed by then.
+//! know the release before it applies a range with freed records. Whoever tells of such a range says
+//! before which place of the metalog the releases stand that have freed them; the range waits until
+//! all entries up to there are known, and [`Index::missing_entry`] says which are not.
 
 use super::Bug;
 use super::ahead::{Ahead, By, concerns};
@@ -49,10 +49,8 @@ pub struct Index {
     /// ordered before the trim.
     open: BTreeMap<By, (Trim, SeqNum)>,
     ahead: Ahead,
-    /// How many inputs told of freed records.
-    holes: u64,
-    /// For how many of those all releases are known.
-    surveyed: u64,
+    /// Before this place stand all releases that have freed records of which it was told.
+    releases: Progress,
 }
 
 /// A conditional append that was refused.
@@ -80,8 +78,7 @@ impl Index {
             forgotten: SeqNum::ZERO,
             open: BTreeMap::new(),
             ahead: Ahead::default(),
-            holes: 0,
-            surveyed: 0,
+            releases: Progress::default(),
         }
     }
 
@@ -178,8 +175,16 @@ impl Index {
         }
     }
 
-    /// What a holder knows of ordered records of a shard, `from` to before `to`.
-    pub fn items(&mut self, shard: Shard, from: u32, to: u32, items: Vec<(u32, Item)>) {
+    /// What a holder knows of ordered records of a shard, `from` to before `to`. Those that are not
+    /// among the items were freed by releases before the place `releases`.
+    pub fn items(
+        &mut self,
+        shard: Shard,
+        from: u32,
+        to: u32,
+        items: Vec<(u32, Item)>,
+        releases: Progress,
+    ) {
         let Shard { term, engine } = shard;
         let sound = items.is_sorted_by(|a, b| a.0 < b.0)
             && items.first().is_none_or(|&(first, _)| first >= from)
@@ -193,25 +198,10 @@ impl Index {
         let Some(part) = part else { return };
         let place = part.engines.iter().position(|member| member.node == engine);
         if let Some(shelf) = place.and_then(|at| part.shards.get_mut(at))
-            && shelf.put(from, to, items, self.holes + 1)
+            && shelf.put(from, to, items, releases)
         {
-            self.holes += 1;
+            self.releases = self.releases.max(releases);
         }
-    }
-
-    /// How many inputs have told of freed records so far.
-    pub fn holes(&self) -> u64 {
-        self.holes
-    }
-
-    /// For how many of these [`Index::surveyed`] was said.
-    pub fn surveyed_holes(&self) -> u64 {
-        self.surveyed
-    }
-
-    /// All entries are known that were committed when [`Index::holes`] was `holes`.
-    pub fn surveyed(&mut self, holes: u64) {
-        self.surveyed = self.surveyed.max(holes.min(self.holes));
     }
 
     // ---- Progress ----
@@ -245,14 +235,16 @@ impl Index {
                         part.known = entries;
                         break;
                     }
-                    let mut shards = part.shards.iter().zip(starts.iter().zip(deltas));
+                    let frontier = self.frontier();
+                    let shards = &self.parts[at].shards;
+                    let mut shards = shards.iter().zip(starts.iter().zip(deltas));
                     let known = shards.all(|(shelf, (start, delta))| {
-                        *delta == 0 || shelf.covers(start + delta, self.surveyed)
+                        *delta == 0 || shelf.covers(start + delta, frontier)
                     });
                     if !known && self.bug != Some(Bug::ApplyWithoutItems) {
                         break;
                     }
-                    self.cut(*first, starts, deltas, &mut seen);
+                    self.cut(*first, starts, deltas, frontier, &mut seen);
                 }
                 Step::Trim(trim) => self.trim(trim),
                 Step::Release { trim, refused } => self.release(trim, refused),
@@ -265,11 +257,13 @@ impl Index {
     }
 
     /// Everything below this is known of the entries.
-    fn frontier(&self) -> (ViewId, u32) {
+    fn frontier(&self) -> Progress {
         let parts = self.parts.iter().skip(usize::from(self.at.view) - 1);
         let mut parts = (self.at.view..).zip(parts);
         let unfinished = parts.find(|(_, part)| part.end != Some(part.known));
-        unfinished.map_or((ViewId::MAX, 0), |(view, part)| (view, part.known))
+        let (view, entries) =
+            unfinished.map_or((ViewId::MAX, 0), |(view, part)| (view, part.known));
+        Progress { view, entries }
     }
 
     fn cut(
@@ -277,11 +271,11 @@ impl Index {
         first: u32,
         starts: &[u32],
         deltas: &[u32],
+        frontier: Progress,
         seen: &mut impl FnMut(BookId, Tag),
     ) {
         let (view, log) = (self.at.view, self.log);
         let term = Term { view, log };
-        let frontier = self.frontier();
         let mut part = std::mem::take(&mut self.parts[usize::from(view) - 1]);
         let mut places = (0..part.engines.len()).filter(|&at| deltas[at] > 0);
         for (_, start, delta, at) in assigned(&part.engines, term, first, starts, deltas) {
@@ -310,7 +304,7 @@ impl Index {
         place: Place,
         seq: SeqNum,
         item: &Item,
-        frontier: (ViewId, u32),
+        frontier: Progress,
         seen: &mut impl FnMut(BookId, Tag),
     ) {
         if let Some(condition) = &item.condition {
@@ -339,7 +333,7 @@ impl Index {
         book: BookId,
         condition: Condition,
         seq: SeqNum,
-        frontier: (ViewId, u32),
+        frontier: Progress,
     ) -> Option<SeqNum> {
         let Condition { tag, tail } = condition;
         let streams = self.books.get(&book);
@@ -509,13 +503,15 @@ impl Index {
         self.is_current() && last.is_none_or(|part| part.entries.is_empty())
     }
 
-    /// The first entry that is surely missing: there are later ones, or the view is over.
+    /// The first entry that is surely missing: there are later ones, or the view is over, or
+    /// releases up to there have freed something.
     pub fn missing_entry(&self) -> Option<(ViewId, u32)> {
         let from = usize::from(self.at.view).checked_sub(1)?;
         let mut parts = (self.at.view..).zip(&self.parts[from..]);
         parts.find_map(|(view, part)| {
             let later = part.entries.last_key_value().map(|(&last, _)| last + 1);
-            let upto = part.end.or(later)?;
+            let freed = (self.releases.view == view).then_some(self.releases.entries);
+            let upto = part.end.or(later.max(freed))?;
             (part.known < upto).then_some((view, part.known))
         })
     }
@@ -565,7 +561,7 @@ impl Hash for Index {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.log, self.at, &self.parts, &self.refused).hash(state);
         (&self.unlisted, self.forgotten, &self.open, &self.ahead).hash(state);
-        (self.holes, self.surveyed).hash(state);
+        self.releases.hash(state);
         let mut books: Vec<_> = self.books.iter().collect();
         books.sort_by_key(|(book, _)| **book);
         books.hash(state);

@@ -11,15 +11,12 @@ use crate::{
     BookId, Entry, Item, LogId, Message, Progress, SeqNum, Shard, Step, Tag, Term, ViewId,
 };
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use triptych_nodes::{Nanos, NodeId, Peer};
+use triptych_nodes::{Nanos, NodeId};
 
 /// At most about so many records are asked for ahead.
 const AHEAD: u32 = 8_192;
-/// Whoever has this many entries to tell does not answer with fewer, so an answer with fewer is all
-/// that it knows.
-const SHORT: usize = 16;
 /// At most so many releases are asked for at once.
 const RELEASES: usize = 64;
 
@@ -43,10 +40,6 @@ pub(super) struct Indexing {
     attempt: usize,
     /// Of each shard: from which local id on it was asked for last, when, and how often.
     items: BTreeMap<Shard, (u32, Nanos, usize)>,
-    /// Inputs with freed records, in order: how many there were then, who told, in which view.
-    surveys: VecDeque<(u64, NodeId, ViewId)>,
-    /// The survey that is under way: up to which input, whom it asks, since when.
-    survey: Option<(u64, NodeId, Nanos)>,
     /// When releases were asked for last.
     released: Option<Nanos>,
 }
@@ -69,8 +62,6 @@ impl Indexing {
             wanted: None,
             attempt: 0,
             items: BTreeMap::new(),
-            surveys: VecDeque::new(),
-            survey: None,
             released: None,
         }
     }
@@ -83,7 +74,7 @@ impl Indexing {
     /// Whether there may be something to ask for.
     pub(super) fn is_busy(&self) -> bool {
         !self.index.is_idle()
-            || !self.surveys.is_empty()
+            || self.index.missing_entry().is_some()
             || !self.parked.is_empty()
             || self.index.has_unreleased()
     }
@@ -115,36 +106,10 @@ impl Indexing {
     }
 
     /// Entries of the metalog have come.
-    pub(super) fn committed(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: Peer,
-        term: Term,
-        entries: &[Arc<Entry>],
-    ) {
+    pub(super) fn committed(&mut self, turn: &Turn<'_>, term: Term, entries: &[Arc<Entry>]) {
         self.index.entries(term.view, entries);
-        let newest = turn.members.newest();
-        if term.view == newest {
+        if term.view == turn.members.newest() {
             self.heard = turn.now;
-        }
-        if let Some((holes, teller, _)) = self.survey
-            && from == Peer::Node(teller)
-            && term.view == newest
-        {
-            let missing = self.index.missing_entry();
-            if entries.len() >= SHORT || missing.is_some_and(|(view, _)| view < newest) {
-                self.survey = None;
-            } else {
-                self.surveyed(holes);
-            }
-        }
-    }
-
-    fn surveyed(&mut self, holes: u64) {
-        self.survey = None;
-        self.index.surveyed(holes);
-        while self.surveys.front().is_some_and(|&(at, ..)| at <= holes) {
-            self.surveys.pop_front();
         }
     }
 
@@ -152,24 +117,20 @@ impl Indexing {
     pub(super) fn items(
         &mut self,
         turn: &mut Turn<'_>,
-        from: Peer,
         shard: Shard,
-        range: (u32, u32),
+        (from, to): (u32, u32),
         items: Vec<(u32, Item)>,
+        releases: Progress,
     ) {
-        let before = self.index.holes();
-        self.index.items(shard, range.0, range.1, items);
-        if let Peer::Node(teller) = from
-            && self.index.holes() > before
-        {
-            let view = turn.members.newest();
-            self.surveys.push_back((self.index.holes(), teller, view));
+        self.index.items(shard, from, to, items, releases);
+        if releases.view > turn.members.newest() {
+            // Records were freed in a view that is not known yet.
+            turn.ask_for_views();
         }
     }
 
     /// Applies what can be applied, and returns the reads that have waited for it.
     pub(super) fn advance(&mut self, turn: &mut Turn<'_>) -> Vec<u64> {
-        self.resume_surveys(turn);
         let (watched, mut woken) = (&mut self.watched, Vec::new());
         let advanced = self.index.advance(|book, tag| {
             if !watched.is_empty()
@@ -225,31 +186,6 @@ impl Indexing {
     /// The next view.
     pub(super) fn learn(&mut self, view: &crate::View) {
         self.index.learn(view);
-        self.survey = None;
-    }
-
-    /// Ranges with freed records wait until all releases are known that were committed by then.
-    /// Whoever told of them knows these; or the view is over, and then everybody does.
-    fn resume_surveys(&mut self, turn: &mut Turn<'_>) {
-        let Some(&(first, teller, view)) = self.surveys.front() else {
-            return;
-        };
-        let (newest, missing) = (turn.members.newest(), self.index.missing_entry());
-        if view < newest && missing.is_none_or(|(view, _)| view == newest) {
-            self.surveyed(first);
-            return self.resume_surveys(turn);
-        }
-        let again = turn.again_after();
-        if self.survey.is_some_and(|(.., at)| !turn.is_over(at, again)) {
-            return;
-        }
-        let same = self.surveys.iter().take_while(|next| next.1 == teller);
-        let upto = same.map(|&(holes, ..)| holes).max().unwrap_or(first);
-        self.survey = Some((upto, teller, turn.now));
-        let (view, from) = self.index.next_entry();
-        let log = self.log;
-        let term = Term { view, log };
-        turn.send(teller, Message::FetchEntries { term, from });
     }
 
     /// Asks for what is missing, but not for the same thing again before its time.
@@ -315,7 +251,6 @@ impl Indexing {
             asked.retain(|&(.., since)| !turn.is_over(since, again.saturating_mul(4)));
             !asked.is_empty()
         });
-        self.resume_surveys(turn);
         self.ask_for_releases(turn);
     }
 

@@ -13,7 +13,7 @@
 use super::ending::Ending;
 use super::sending::{Ordered, Pending, Sending};
 use super::turn::{Turn, Waiter};
-use crate::{EVERY, Entry, Failure, Limits, Message, Record, Shard, Tag, Term, View};
+use crate::{EVERY, Entry, Failure, Limits, Message, Progress, Record, Shard, Tag, Term, View};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use triptych_nodes::NodeId;
@@ -260,11 +260,12 @@ impl Producer {
         if let Some(sending) = of.find(|sending| sending.shard == shard) {
             let records = sending.some(from, upto);
             if !records.is_empty() {
-                let gone = Vec::new();
+                let (gone, releases) = (Vec::new(), Progress::default());
                 let replicate = Message::Replicate {
                     shard,
                     records,
                     gone,
+                    releases,
                 };
                 turn.send(to, replicate);
             }

@@ -130,6 +130,7 @@ impl Sending {
             shard: self.shard,
             records,
             gone: Vec::new(),
+            releases: Progress::default(),
         };
         for &keeper in others {
             turn.send(keeper, replicate(records.clone()));

@@ -1,6 +1,6 @@
 //! What an index was told of the records of one shard and has not come to yet.
 
-use crate::Item;
+use crate::{Item, Progress};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Ranges of local ids about which everything is known: disjoint, and from `applied` on.
@@ -17,8 +17,8 @@ struct Chunk {
     to: u32,
     /// The records that are there; the others of the range were freed.
     items: VecDeque<(u32, Item)>,
-    /// If some were freed: which message with freed ones this was (see [`super::index::Index`]).
-    holes: Option<u64>,
+    /// If some were freed: the releases that have freed them stand before this place.
+    releases: Option<Progress>,
 }
 
 impl Shelf {
@@ -28,8 +28,15 @@ impl Shelf {
     }
 
     /// Takes over what is known of a range; `items` lie in it, ascending. What was known before
-    /// stays. Says whether records of the part that is new were freed, which is then marked `holes`.
-    pub(super) fn put(&mut self, from: u32, to: u32, items: Vec<(u32, Item)>, holes: u64) -> bool {
+    /// stays. Says whether records of the part that is new were freed, which is then by releases
+    /// before the place `releases`.
+    pub(super) fn put(
+        &mut self,
+        from: u32,
+        to: u32,
+        items: Vec<(u32, Item)>,
+        releases: Progress,
+    ) -> bool {
         let from = from.max(self.applied);
         let overlaps = |chunk: (&u32, &Chunk)| chunk.1.to > from;
         if from >= to {
@@ -38,7 +45,7 @@ impl Shelf {
         if !self.chunks.range(..to).next_back().is_some_and(overlaps) {
             let skip = items.partition_point(|&(id, _)| id < from);
             let items = VecDeque::from(items).split_off(skip);
-            return self.insert(from, to, items, holes);
+            return self.insert(from, to, items, releases);
         }
         let (mut gaps, mut at) = (Vec::new(), from);
         for (&first, chunk) in self.chunks.range(..to) {
@@ -59,24 +66,35 @@ impl Shelf {
                     inside.push_back((id, item));
                 }
             }
-            freed |= self.insert(from, to, inside, holes);
+            freed |= self.insert(from, to, inside, releases);
         }
         freed
     }
 
-    fn insert(&mut self, from: u32, to: u32, items: VecDeque<(u32, Item)>, holes: u64) -> bool {
+    fn insert(
+        &mut self,
+        from: u32,
+        to: u32,
+        items: VecDeque<(u32, Item)>,
+        releases: Progress,
+    ) -> bool {
         let freed = items.len() < (to - from) as usize;
-        let holes = freed.then_some(holes);
-        self.chunks.insert(from, Chunk { to, items, holes });
+        let releases = freed.then_some(releases);
+        let chunk = Chunk {
+            to,
+            items,
+            releases,
+        };
+        self.chunks.insert(from, chunk);
         freed
     }
 
-    /// Whether everything below `upto` is known, counting ranges with freed records only if their
-    /// mark is at most `surveyed`.
-    pub(super) fn covers(&self, upto: u32, surveyed: u64) -> bool {
+    /// Whether everything below `upto` is known, counting ranges with freed records only if all
+    /// entries are known up to the place before which their releases stand.
+    pub(super) fn covers(&self, upto: u32, known: Progress) -> bool {
         let mut at = self.applied;
         for (&first, chunk) in &self.chunks {
-            if at >= upto || first > at || chunk.holes.is_some_and(|mark| mark > surveyed) {
+            if at >= upto || first > at || chunk.releases.is_some_and(|at| at > known) {
                 break;
             }
             at = chunk.to;
@@ -142,20 +160,21 @@ mod tests {
     #[test]
     fn ranges_come_in_any_order_and_overlap() {
         let mut shelf = Shelf::default();
-        assert!(!shelf.put(2, 4, items(&[2, 3]), 1));
-        assert!(!shelf.put(0, 1, items(&[0]), 1));
+        let at = |entries| Progress { view: 1, entries };
+        assert!(!shelf.put(2, 4, items(&[2, 3]), at(1)));
+        assert!(!shelf.put(0, 1, items(&[0]), at(1)));
         assert_eq!(shelf.gaps(6), [(1, 2), (4, 6)]);
-        assert!(!shelf.covers(2, 0));
+        assert!(!shelf.covers(2, at(0)));
         assert!(
-            shelf.put(0, 6, items(&[0, 1, 2, 3, 5]), 1),
+            shelf.put(0, 6, items(&[0, 1, 2, 3, 5]), at(1)),
             "the fifth was freed"
         );
-        assert!(shelf.covers(4, 0) && !shelf.covers(5, 0) && shelf.covers(6, 1));
+        assert!(shelf.covers(4, at(0)) && !shelf.covers(5, at(0)) && shelf.covers(6, at(1)));
         let mut taken = Vec::new();
         shelf.take(3, |id, item| taken.push((id, item.book)));
         assert_eq!((taken, shelf.applied()), (vec![(0, 0), (1, 1), (2, 2)], 3));
         assert!(
-            !shelf.put(0, 6, items(&[0, 1, 2, 3, 4, 5]), 2),
+            !shelf.put(0, 6, items(&[0, 1, 2, 3, 4, 5]), at(2)),
             "known already"
         );
         let mut rest = Vec::new();

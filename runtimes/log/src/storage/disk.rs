@@ -2,8 +2,8 @@
 
 use super::layout;
 use super::shard::ShardLog;
-use crate::{Level, Message};
-use std::collections::{BTreeSet, VecDeque};
+use crate::{Level, LogId, Message, Progress};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use triptych_nodes::{Durability, Key, Out, Write};
 
 /// While something is being synced, further records wait to be synced together, up to so many bytes.
@@ -24,6 +24,9 @@ pub(super) struct Disk {
     dirty: Vec<usize>,
     /// Chunks of which something was freed: shard and chunk.
     pub(super) freed: BTreeSet<(usize, u32)>,
+    /// Of each log: before which place of its metalog the releases stand because of which records
+    /// are freed here, whether they were applied here or only where the record was not any more.
+    releases: BTreeMap<LogId, Progress>,
 }
 
 impl Disk {
@@ -37,7 +40,19 @@ impl Disk {
             token: 0,
             dirty: Vec::new(),
             freed: BTreeSet::new(),
+            releases: BTreeMap::new(),
         }
+    }
+
+    /// Records of a log are freed because of releases before this place.
+    pub(super) fn freed_before(&mut self, log: LogId, releases: Progress) {
+        let known = self.releases.entry(log).or_default();
+        *known = releases.max(*known);
+    }
+
+    /// Before which place the releases stand because of which records of a log are freed.
+    pub(super) fn releases(&self, log: LogId) -> Progress {
+        self.releases.get(&log).copied().unwrap_or_default()
     }
 
     pub(super) fn put(&mut self, key: Key, value: Vec<u8>) {
@@ -67,7 +82,8 @@ impl Disk {
         for (place, chunk) in std::mem::take(&mut self.freed) {
             let shard = &shards[place];
             let key = layout::freed_key(shard.id, chunk);
-            let value = layout::encode_freed(&key, &shard.freed_bits(chunk));
+            let releases = self.releases(shard.id.term.log);
+            let value = layout::encode_freed(&key, releases, &shard.freed_bits(chunk));
             self.put(key, value);
         }
         if self.writes.is_empty() {

@@ -3,7 +3,7 @@
 //! The layout is drawn in [`crate::storage`]. Every value begins with a checksum that covers the key
 //! too, so a value that a broken disk gives back under another key is noticed as well.
 
-use crate::{Condition, Entry, Record, SeqNum, Shard, Term};
+use crate::{Condition, Entry, Progress, Record, SeqNum, Shard, Term};
 use triptych_nodes::{Key, NodeId};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -167,16 +167,22 @@ pub(super) fn decode_entry(key: &[u8], value: &[u8]) -> Option<Entry> {
     postcard::from_bytes(opened(key, value)?).ok()
 }
 
-/// Which records of a chunk are freed, by bit.
-pub(super) fn encode_freed(key: &[u8], bits: &[u8]) -> Vec<u8> {
+/// Which records of a chunk are freed, by bit; and before which place of the metalog the releases
+/// stand that have freed them.
+pub(super) fn encode_freed(key: &[u8], releases: Progress, bits: &[u8]) -> Vec<u8> {
     let mut value = vec![0; SUM];
+    value.extend_from_slice(&releases.view.to_le_bytes());
+    value.extend_from_slice(&releases.entries.to_le_bytes());
     value.extend_from_slice(bits);
     sealed(key, value)
 }
 
-/// The bits of [`encode_freed`]; none if they are damaged.
-pub(super) fn decode_freed<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
-    opened(key, value)
+/// What [`encode_freed`] was given; none if it is damaged.
+pub(super) fn decode_freed<'a>(key: &[u8], value: &'a [u8]) -> Option<(Progress, &'a [u8])> {
+    let (view, body) = opened(key, value)?.split_first_chunk()?;
+    let (entries, bits) = body.split_first_chunk()?;
+    let (view, entries) = (u16::from_le_bytes(*view), u32::from_le_bytes(*entries));
+    Some((Progress { view, entries }, bits))
 }
 
 #[cfg(test)]
@@ -259,8 +265,10 @@ mod tests {
         assert_eq!(decode_entry(&key, &value), Some(entry));
         assert_eq!(decode_entry(&entry_key(SHARD.term, 8), &value), None);
         let key = freed_key(SHARD, 5);
-        let value = encode_freed(&key, &[1, 2, 3]);
-        assert_eq!(decode_freed(&key, &value), Some(&[1, 2, 3][..]));
+        let (view, entries) = (258, 1 << 30);
+        let releases = Progress { view, entries };
+        let value = encode_freed(&key, releases, &[1, 2, 3]);
+        assert_eq!(decode_freed(&key, &value), Some((releases, &[1, 2, 3][..])));
         assert_eq!(decode_freed(&freed_key(SHARD, 6), &value), None);
     }
 }

@@ -3,7 +3,7 @@
 use super::shard::{Role, Slot};
 use super::term::TermLog;
 use super::{Bug, Storage, layout};
-use crate::{Entry, Message, SeqNum, Shard, Step, Term, View};
+use crate::{Entry, Message, Progress, SeqNum, Shard, Step, Term, View};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use triptych_nodes::{Nanos, NodeId, Out};
@@ -214,7 +214,12 @@ impl Storage {
                     self.release(term, &trim, &[]);
                 }
             }
-            Step::Release { trim, refused } => self.release(term, trim, refused),
+            Step::Release { trim, refused } => {
+                let (view, log) = (term.view, self.terms.get(&term));
+                let entries = log.map_or(0, |log| log.applied);
+                self.disk.freed_before(term.log, Progress { view, entries });
+                self.release(term, trim, refused);
+            }
         }
     }
 
@@ -295,11 +300,13 @@ impl Storage {
             to += 1;
         }
         let shard = shard.id;
+        let releases = self.disk.releases(shard.term.log);
         (to > from).then_some(Message::Indexed {
             shard,
             from,
             to,
             items,
+            releases,
         })
     }
 }

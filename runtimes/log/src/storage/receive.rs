@@ -2,7 +2,7 @@
 
 use super::shard::{Kept, Role, ShardLog};
 use super::{REPORT, Storage, layout};
-use crate::{Message, Record, Shard, Term};
+use crate::{Message, Progress, Record, Shard, Term};
 use std::sync::Arc;
 use triptych_nodes::{Nanos, Out};
 
@@ -18,7 +18,7 @@ impl Storage {
         now: Nanos,
         id: Shard,
         records: Vec<(u32, Arc<Record>)>,
-        gone: &[u32],
+        (gone, releases): (&[u32], Progress),
         out: &mut Out<Message>,
     ) {
         if id.term.view > self.membership.newest() {
@@ -73,6 +73,7 @@ impl Storage {
         }
         if !gone.is_empty() {
             let limit = limit.min(shard.ordered);
+            self.disk.freed_before(id.term.log, releases);
             let gone = gone.iter().filter(|&&local| local < limit);
             gone.for_each(|&local| self.free(place, local, None));
         }

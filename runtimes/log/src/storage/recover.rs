@@ -57,10 +57,11 @@ impl Storage {
         for (key, value) in stored.scan(layout::FREED) {
             let chunk = layout::parse_shard_key(&key).filter(|&(_, n)| n < u32::MAX / CHUNK);
             let bits = layout::decode_freed(&key, &value);
-            let (Some((shard, chunk)), Some(bits)) = (chunk, bits) else {
+            let (Some((shard, chunk)), Some((releases, bits))) = (chunk, bits) else {
                 self.spoilt(key);
                 continue;
             };
+            self.disk.freed_before(shard.term.log, releases);
             let place = self.place(shard);
             self.counts.freed += u64::from(self.shards[place].set_freed(chunk, bits));
         }

@@ -2,7 +2,7 @@
 
 use super::shard::Slot;
 use super::{Bug, Storage, layout};
-use crate::{Found, Message, Missing, Record, SeqNum, Shard, Term};
+use crate::{Found, Message, Missing, Progress, Record, SeqNum, Shard, Term};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use triptych_nodes::{Nanos, Out, Peer};
@@ -199,7 +199,8 @@ impl Storage {
                 if of.lacking == 0
                     && let Some(done) = self.serving.jobs.remove(&job)
                 {
-                    done.send(out);
+                    let releases = self.disk.releases(done.shard.term.log);
+                    done.send(releases, out);
                 }
             }
         }
@@ -358,7 +359,7 @@ impl Storage {
             lacking: lacking.len(),
         };
         if lacking.is_empty() {
-            return job.send(out);
+            return job.send(self.disk.releases(id.term.log), out);
         }
         if self.serving.jobs.len() >= JOBS {
             return;
@@ -404,7 +405,7 @@ impl Storage {
 
 impl Job {
     /// Sends as much as is there without a gap.
-    fn send(self, out: &mut Out<Message>) {
+    fn send(self, releases: Progress, out: &mut Out<Message>) {
         let Job {
             peer,
             shard,
@@ -423,6 +424,7 @@ impl Job {
                 shard,
                 records,
                 gone,
+                releases,
             };
             out.send(peer, answer);
         }

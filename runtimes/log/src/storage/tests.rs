@@ -11,8 +11,8 @@ mod views;
 
 use super::{Bug, Storage};
 use crate::{
-    Config, Entry, Level, Member, Message, Missing, Record, SeqNum, Shape, Shard, Step, Tag, Term,
-    Trim, View,
+    Config, Entry, Level, Member, Message, Missing, Progress, Record, SeqNum, Shape, Shard, Step,
+    Tag, Term, Trim, View,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -218,6 +218,7 @@ impl Rig {
             shard,
             records,
             gone,
+            releases: Progress::default(),
         };
         self.tell(engine, message);
     }

@@ -18,15 +18,16 @@ pub const STORAGES: [NodeId; 2] = [NodeId(200), NodeId(201)];
 pub const CLIENT: Peer = Peer::Client(7);
 pub const MS: Nanos = 1_000_000;
 
-struct Empty;
+/// What an engine finds on its disk: which life was its last.
+struct Lived(u32);
 
-impl Stored for Empty {
+impl Stored for Lived {
     fn scan(&self, _: &[u8]) -> Box<dyn Iterator<Item = (Key, Vec<u8>)> + '_> {
         Box::new(std::iter::empty())
     }
 
-    fn get(&self, _: &[u8]) -> Option<Vec<u8>> {
-        None
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        (self.0 > 0 && key == b"life").then(|| self.0.to_be_bytes().to_vec())
     }
 }
 
@@ -38,6 +39,7 @@ pub struct Desk {
     timers: BTreeMap<(Nanos, u64), u32>,
     pub config: Rc<Config>,
     op: u64,
+    life: u32,
 }
 
 impl Desk {
@@ -48,6 +50,11 @@ impl Desk {
     }
 
     pub fn with(bug: Option<Bug>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::in_life(1, bug, change)
+    }
+
+    /// The same in a later life of the engine.
+    pub fn in_life(life: u32, bug: Option<Bug>, change: impl FnOnce(&mut Config)) -> Self {
         let shape = Shape {
             logs: 1,
             metas: 2,
@@ -58,12 +65,13 @@ impl Desk {
         change(&mut config);
         let config = Rc::new(config);
         let mut desk = Desk {
-            engine: Engine::recover(Rc::clone(&config), ME, &Empty, bug),
+            engine: Engine::recover(Rc::clone(&config), ME, &Lived(life - 1), bug),
             now: 0,
             out: Out::default(),
             timers: BTreeMap::new(),
             config,
             op: 0,
+            life,
         };
         desk.engine.on_start(0, &mut desk.out);
         desk.engine.on_persisted(0, MEMBERSHIP, &mut desk.out);
@@ -81,7 +89,11 @@ impl Desk {
 
     pub fn view(&self, id: u16, engines: &[NodeId], end: Option<Final>) -> Arc<View> {
         let members = |nodes: &[NodeId]| {
-            let member = |&node| Member { node, life: 1 };
+            let life = |node| if node == ME { self.life } else { 1 };
+            let member = |&node| Member {
+                node,
+                life: life(node),
+            };
             nodes.iter().map(member).collect()
         };
         let all = [ME, OTHER].map(|engine| (engine, STORAGES.to_vec()));
@@ -156,6 +168,7 @@ impl Desk {
             from,
             to,
             items: (from..).zip(items).collect(),
+            releases: Progress::default(),
         };
         self.hear(STORAGES[0], indexed);
     }

@@ -254,7 +254,7 @@ impl World {
         live.entries(term.view, &[entry]);
         for (&shard, items) in &self.items {
             let items: Vec<_> = (0..).zip(items.iter().cloned()).collect();
-            live.items(shard, 0, items.len() as u32, items);
+            live.items(shard, 0, items.len() as u32, items, Progress::default());
         }
         live.advance(|_, _| {});
         assert_eq!(live.progress(), self.progress());

@@ -89,6 +89,7 @@ fn an_answer_to_another_keeper_ends_before_what_is_damaged() {
         shard,
         records,
         gone,
+        releases: Progress::default(),
     };
     assert!(rig.sent().contains(&(OTHERS[0].into(), answer)));
     assert_eq!(rig.gauge("damaged"), 1);
@@ -137,6 +138,7 @@ fn a_start_verifies_everything_and_the_next_view_repairs_it() {
                 shard,
                 records,
                 gone,
+                releases: Progress::default(),
             };
             rig.tell(OTHERS[0], message);
         }

@@ -89,6 +89,7 @@ fn nonsense(rig: &mut Rig, kind: u8, a: u32, b: u32) {
             shard,
             records: vec![(a.max(50), record(E0, 1)), (u32::MAX, record(E0, 1))],
             gone: vec![b.max(50), u32::MAX],
+            releases: Progress::default(),
         },
         5 => Message::ReadAt {
             op: 9,
@@ -138,6 +139,7 @@ fn serve(rig: &mut Rig, entries: &[Arc<Entry>], ordered: &BTreeMap<NodeId, u32>)
                     shard,
                     records,
                     gone,
+                    releases: Progress::default(),
                 };
                 rig.tell(peer, message);
             }

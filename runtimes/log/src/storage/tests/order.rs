@@ -69,6 +69,7 @@ fn told(rig: &mut Rig) -> Vec<(Peer, NodeId, u32, u32, Vec<u32>)> {
             from,
             to,
             items,
+            ..
         } => {
             for (local, item) in &items {
                 assert_eq!(item.tags, record(shard.engine, *local).tags);

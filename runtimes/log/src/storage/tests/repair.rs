@@ -3,6 +3,12 @@
 use super::*;
 
 const ENDED: [u32; 2] = [1500, 3];
+/// Before which place the releases stand that have freed something at the others: in a view that
+/// this storage may not know yet.
+const RELEASES: Progress = Progress {
+    view: 3,
+    entries: 9,
+};
 
 /// The views of a storage that comes after the first one has ended.
 fn views() -> Vec<Arc<View>> {
@@ -36,6 +42,7 @@ fn answer(rig: &mut Rig, silent: &[NodeId], gone: &[u32]) -> usize {
             shard,
             records,
             gone,
+            releases: RELEASES,
         };
         rig.tell(peer, message);
     }
@@ -72,6 +79,25 @@ fn a_new_keeper_copies_everything_and_says_when_it_has_it() {
     rig.views(views());
     assert_eq!((rig.gauge("complete"), rig.fetches()), (2, vec![]));
     assert_eq!(rig.read(at(150)), Some(Err(Missing::Freed)));
+    // Whoever asks is told because of what something is gone, though this storage has seen none of
+    // these releases itself.
+    let shard = Shard {
+        term: TERM,
+        engine: E0,
+    };
+    let (from, to) = (90, 110);
+    rig.tell(E1, Message::FetchIndex { shard, from, to });
+    rig.tell(OTHERS[0], Message::FetchRecords { shard, from, to });
+    let releases = rig
+        .sent()
+        .into_iter()
+        .filter_map(|(_, message)| match message {
+            Message::Indexed { releases, .. } | Message::Replicate { releases, .. } => {
+                Some(releases)
+            }
+            _ => None,
+        });
+    assert_eq!(releases.collect::<Vec<_>>(), [RELEASES; 2]);
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn the_end_of_a_view_orders_what_it_orders_and_drops_the_rest() {
             shard,
             records,
             gone,
+            releases: Progress::default(),
         };
         rig.sent();
         rig.tell(E0, message);
