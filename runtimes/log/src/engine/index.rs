@@ -159,6 +159,9 @@ impl Index {
             }
             match &entry.step {
                 Step::Cut { .. } => {}
+                // One that is applied counts from its first place. What was ordered behind that is
+                // decided by what is there, and no release lists it.
+                Step::Trim(trim) if self.open.contains_key(&trim.by) => {}
                 Step::Trim(trim) => {
                     let places = self.ahead.trims.entry(trim.by).or_default();
                     places.insert((view, number));
@@ -349,13 +352,8 @@ impl Index {
     }
 
     fn trim(&mut self, trim: &Trim) {
-        let Progress { view, entries } = self.at;
-        if let Some(places) = self.ahead.trims.get_mut(&trim.by) {
-            places.remove(&(view, entries));
-            if places.is_empty() {
-                self.ahead.trims.remove(&trim.by);
-            }
-        }
+        // One that stands in the metalog twice counts from its first place.
+        self.ahead.trims.remove(&trim.by);
         if self.bug != Some(Bug::IgnoreTrim) {
             let streams = self.books.entry(trim.book).or_default();
             for &(tag, bound) in &trim.streams {
@@ -366,10 +364,9 @@ impl Index {
                 streams.trim(self.log, tag, bound);
             }
         }
+        let (view, log) = (self.at.view, self.log);
         let position = self.parts[usize::from(view) - 1].position;
-        let log = self.log;
         let before = SeqNum::new(Term { view, log }, position);
-        // One that stands in the metalog twice counts from its first place.
         let open = self.open.entry(trim.by);
         open.or_insert_with(|| (trim.clone(), before));
     }
@@ -509,7 +506,10 @@ impl Index {
         let from = usize::from(self.at.view).checked_sub(1)?;
         let mut parts = (self.at.view..).zip(&self.parts[from..]);
         parts.find_map(|(view, part)| {
-            let later = part.entries.last_key_value().map(|(&last, _)| last + 1);
+            let later = part
+                .entries
+                .last_key_value()
+                .map(|(&last, _)| last.saturating_add(1));
             let freed = (self.releases.view == view).then_some(self.releases.entries);
             let upto = part.end.or(later.max(freed))?;
             (part.known < upto).then_some((view, part.known))

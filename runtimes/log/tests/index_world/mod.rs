@@ -24,6 +24,8 @@ pub enum Op {
         tag: usize,
         back: usize,
     },
+    /// The last trim stands in the metalog once more: it was asked for twice.
+    Again,
     /// All trims are released.
     Release,
     /// The next view begins.
@@ -56,6 +58,7 @@ pub struct World {
     bounds: BTreeMap<(BookId, Tag), SeqNum>,
     released: BTreeMap<(BookId, Tag), SeqNum>,
     trims: u64,
+    last_trim: Option<Trim>,
 }
 
 /// The engines of a view: their order differs from view to view.
@@ -93,8 +96,16 @@ impl World {
                     };
                     let by = (NodeId(1000), world.trims);
                     let streams = vec![(tag, bound)];
-                    vec![Step::Trim(Trim { book, streams, by })]
+                    let trim = Trim { book, streams, by };
+                    world.last_trim = Some(trim.clone());
+                    vec![Step::Trim(trim)]
                 }
+                Op::Again => world
+                    .last_trim
+                    .clone()
+                    .map(Step::Trim)
+                    .into_iter()
+                    .collect(),
                 Op::Release => {
                     let releases = live.unreleased();
                     let release = |(trim, refused)| Step::Release { trim, refused };
