@@ -101,14 +101,16 @@ impl Engine {
     ) -> Self {
         let probe_after = config.timing.alive_every.saturating_mul(PROBE_AFTER);
         let cache = Cache::new(config.limits.cache_bytes, probe_after);
+        let members = Membership::recover(config, node, stored);
+        let life = members.me().life;
         Engine {
-            members: Membership::recover(config, node, stored),
+            members,
             bug,
             clients: Clients::default(),
             producer: Producer::default(),
-            decisions: Decisions::default(),
+            decisions: Decisions::new(life),
             indexes: BTreeMap::new(),
-            reads: Reads::default(),
+            reads: Reads::new(life),
             trims: Trims::default(),
             cache,
             ticking: false,

@@ -167,7 +167,8 @@ fn a_record_that_was_freed_meanwhile_is_left_out() {
     done(&mut desk, STORAGES[0], op, Ok(found(1, 1, None)), seq(1, 1));
     let sent = asked(&mut desk);
     assert_eq!(sent.len(), 1, "one more is wanted");
-    assert_eq!(sent[0].2, seq(1, 2));
+    let (_, op, at) = sent[0];
+    assert_eq!(at, seq(1, 2));
     done(&mut desk, STORAGES[1], op, Ok(found(1, 2, None)), seq(1, 2));
     let expected = (vec![seq(1, 1), seq(1, 2)], progress(1, 1));
     assert_eq!(read(&mut desk), Some(expected));

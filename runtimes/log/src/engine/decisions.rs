@@ -3,6 +3,7 @@
 
 use super::cache::Cache;
 use super::indexing::Indexing;
+use super::reads::first_number;
 use super::sending::Ordered;
 use super::turn::{Turn, Waiter, nth};
 use crate::{Failure, Found, LogId, Message, Reply, SeqNum, View};
@@ -10,12 +11,14 @@ use std::collections::BTreeMap;
 use triptych_nodes::{Nanos, Peer};
 
 /// Conditional appends that wait for their verdict.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Decisions {
     waiting: BTreeMap<(LogId, SeqNum), Deciding>,
     /// Which record a question to another engine is about.
     asked: BTreeMap<u64, (LogId, SeqNum)>,
-    next: u64,
+    /// The last number given to a question. Numbers of different lives differ, so that no answer to
+    /// an earlier one is taken for one to this.
+    last: u64,
 }
 
 #[derive(Debug)]
@@ -28,6 +31,15 @@ struct Deciding {
 }
 
 impl Decisions {
+    /// None, in a life of the engine.
+    pub(super) fn new(life: u32) -> Self {
+        Decisions {
+            waiting: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            last: first_number(life),
+        }
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -42,8 +54,8 @@ impl Decisions {
     ) {
         let Some(waiter) = ordered.waiter else { return };
         let log = View::log_of(turn.members.config().shape, ordered.record.book);
-        let (place, op) = ((log, ordered.seq), self.next);
-        self.next += 1;
+        self.last += 1;
+        let (place, op) = ((log, ordered.seq), self.last);
         let mut deciding = Deciding {
             waiter,
             ordered,

@@ -10,17 +10,21 @@
 //! *Records that were trimmed between.* If a holder says that a record was freed, then it was trimmed
 //! since the index was asked, and is left out. If nothing is left, or more was asked for, the read
 //! goes on behind it.
+//!
+//! *Answers that come late.* A read has a number, under which it asks others, and a new one when it
+//! goes on and asks something else. Numbers of different lives differ too. So an answer to anything
+//! but the present question finds no read.
 
 use super::Bug;
 use super::cache::Cache;
-use super::gather::{Gather, look_up};
+use super::gather::{Gather, Spot, look_up};
 use super::indexing::Indexing;
 use super::turn::{Turn, Waiter, nth};
 use crate::{
     Direction, Failure, Found, LogId, Message, Missing, NotHere, Progress, Read, Reply, SeqNum,
     Tag, View,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use triptych_nodes::{Nanos, NodeId, Peer};
 
 /// The timer of reads that wait for a record.
@@ -33,13 +37,13 @@ pub(super) struct Sources<'a> {
 }
 
 /// Reads that are not answered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reads {
     readings: BTreeMap<u64, Reading>,
     /// The last number given to a read; 0 is none.
     last: u64,
     /// Ends of the time that reads wait, with their numbers.
-    ends: std::collections::BTreeSet<(Nanos, u64)>,
+    ends: BTreeSet<(Nanos, u64)>,
     answered: u64,
 }
 
@@ -52,6 +56,8 @@ enum Asker {
 
 #[derive(Debug)]
 struct Reading {
+    /// Its number, as long as it asks for the same.
+    id: u64,
     asker: Asker,
     /// What is still wanted.
     read: Read,
@@ -97,7 +103,35 @@ pub(super) fn check(read: &Read) -> Result<(), Failure> {
     }
 }
 
+/// The number before the first that is given to a question in a life: others than in any life before.
+pub(super) fn first_number(life: u32) -> u64 {
+    u64::from(life) << 40
+}
+
+impl Read {
+    /// Whether these places can be what an index finds.
+    fn may_find(&self, spots: &[Spot]) -> bool {
+        let ascending = spots.is_sorted_by(|a, b| a.0 < b.0);
+        let (first, last) = (spots.first(), spots.last());
+        let inside = match self.direction {
+            Direction::Next => first.is_none_or(|spot| spot.0 >= self.bound),
+            Direction::Previous => last.is_none_or(|spot| spot.0 <= self.bound),
+        };
+        spots.len() <= usize::from(self.limit) && ascending && inside
+    }
+}
+
 impl Reads {
+    /// None, in a life of the engine.
+    pub(super) fn new(life: u32) -> Self {
+        Reads {
+            readings: BTreeMap::new(),
+            last: first_number(life),
+            ends: BTreeSet::new(),
+            answered: 0,
+        }
+    }
+
     /// Reads that are not answered, and how many were.
     pub(super) fn gauges(&self) -> (u64, u64) {
         (self.readings.len() as u64, self.answered)
@@ -145,6 +179,7 @@ impl Reads {
     fn begin(&mut self, turn: &mut Turn<'_>, of: &mut Sources<'_>, asker: Asker, read: Read) {
         self.last += 1;
         let reading = Reading {
+            id: self.last,
             asker,
             read,
             since: turn.now,
@@ -152,42 +187,42 @@ impl Reads {
             got: Vec::new(),
             stage: Stage::Waiting,
         };
-        let id = self.last;
-        if let Some(reading) = reading.evaluate(turn, of, id) {
+        if let Some(reading) = reading.evaluate(turn, of, &mut self.last) {
             if read.wait > 0 {
-                self.ends.insert((reading.until, id));
+                self.ends.insert((reading.until, reading.id));
                 turn.out.timer(read.wait, WAKE);
             }
-            self.readings.insert(id, reading);
+            self.readings.insert(reading.id, reading);
         } else {
             self.answered += 1;
         }
     }
 
-    /// Takes a read that something has come for, and puts it back if it is not answered by it.
-    fn step(&mut self, id: u64, step: impl FnOnce(Reading) -> Option<Reading>) {
+    /// Takes a read that something has come for, and puts it back if it is not answered by it,
+    /// perhaps under a new number, which follows the one that the step is given.
+    fn step(&mut self, id: u64, step: impl FnOnce(Reading, &mut u64) -> Option<Reading>) {
         let Some(reading) = self.readings.remove(&id) else {
             return;
         };
-        let end = (reading.until, id);
-        match step(reading) {
+        let ends = self.ends.remove(&(reading.until, id));
+        match step(reading, &mut self.last) {
             Some(reading) => {
-                self.readings.insert(id, reading);
+                if ends {
+                    self.ends.insert((reading.until, reading.id));
+                }
+                self.readings.insert(reading.id, reading);
             }
-            None => {
-                self.ends.remove(&end);
-                self.answered += 1;
-            }
+            None => self.answered += 1,
         }
     }
 
     /// An index has come to what these reads wait for.
     pub(super) fn wake(&mut self, turn: &mut Turn<'_>, of: &mut Sources<'_>, ids: Vec<u64>) {
         for id in ids {
-            self.step(id, |mut reading| match reading.stage {
+            self.step(id, |mut reading, last| match reading.stage {
                 Stage::Parked => {
-                    reading.leave(turn, of, id);
-                    reading.evaluate(turn, of, id)
+                    reading.leave(turn, of);
+                    reading.evaluate(turn, of, last)
                 }
                 _ => Some(reading),
             });
@@ -198,22 +233,24 @@ impl Reads {
     pub(super) fn view_changed(&mut self, turn: &mut Turn<'_>, of: &mut Sources<'_>) {
         let ids: Vec<u64> = self.readings.keys().copied().collect();
         for id in ids {
-            self.step(id, |mut reading| match (&reading.stage, reading.asker) {
-                (Stage::Gathering(_), _) => Some(reading),
-                (_, Asker::Engine { node, op }) if !reading.is_local(turn, of) => {
-                    let (found, progress) = (Err(NotHere), Progress::default());
-                    let answer = Message::Answer {
-                        op,
-                        found,
-                        progress,
-                    };
-                    turn.send(node, answer);
-                    None
-                }
-                _ => {
-                    reading.leave(turn, of, id);
-                    reading.stage = Stage::Waiting;
-                    reading.evaluate(turn, of, id)
+            self.step(id, |mut reading, last| {
+                match (&reading.stage, reading.asker) {
+                    (Stage::Gathering(_), _) => Some(reading),
+                    (_, Asker::Engine { node, op }) if !reading.is_local(turn, of) => {
+                        let (found, progress) = (Err(NotHere), Progress::default());
+                        let answer = Message::Answer {
+                            op,
+                            found,
+                            progress,
+                        };
+                        turn.send(node, answer);
+                        None
+                    }
+                    _ => {
+                        reading.leave(turn, of);
+                        reading.stage = Stage::Waiting;
+                        reading.evaluate(turn, of, last)
+                    }
                 }
             });
         }
@@ -228,7 +265,7 @@ impl Reads {
         found: Result<Vec<(SeqNum, NodeId, Option<Found>)>, NotHere>,
         progress: Progress,
     ) {
-        self.step(id, |mut reading| {
+        self.step(id, |mut reading, last| {
             let Stage::Asking {
                 attempt, refused, ..
             } = reading.stage
@@ -240,20 +277,22 @@ impl Reads {
                     let refused = refused + 1;
                     let log = View::log_of(turn.members.config().shape, reading.read.book);
                     if refused < turn.other_indexes(log).len() {
-                        reading.ask(turn, id, attempt, refused);
+                        reading.ask(turn, attempt, refused);
                     } else {
                         // None of them is ready: a little later.
                         reading.stage = Stage::Waiting;
                     }
                     Some(reading)
                 }
+                // Nobody who was asked this answers so.
+                Ok(spots) if !reading.read.may_find(&spots) => Some(reading),
                 Ok(spots) => {
                     let too_old = progress < reading.read.progress;
                     if too_old && turn.bug != Some(Bug::ReadAhead) {
                         return Some(reading);
                     }
                     if spots.is_empty() && reading.got.is_empty() && turn.now < reading.until {
-                        reading.ask(turn, id, attempt.max(1) - 1, 0);
+                        reading.ask(turn, attempt.max(1) - 1, 0);
                         return Some(reading);
                     }
                     for (_, engine, found) in &spots {
@@ -261,7 +300,7 @@ impl Reads {
                             of.cache.put(turn.now, *engine, found.clone());
                         }
                     }
-                    reading.gather(turn, of, id, spots, progress)
+                    reading.gather(turn, of, last, spots, progress)
                 }
             }
         });
@@ -277,12 +316,12 @@ impl Reads {
         seq: SeqNum,
         found: Result<Found, Missing>,
     ) {
-        self.step(id, |mut reading| {
+        self.step(id, |mut reading, last| {
             let Stage::Gathering(gather) = &mut reading.stage else {
                 return Some(reading);
             };
             match gather.done(turn, of.cache, id, from, seq, found) {
-                Ok(()) => reading.finish(turn, of, id),
+                Ok(()) => reading.finish(turn, of, last),
                 Err(lost) => {
                     if let Asker::Client(waiter) = reading.asker {
                         turn.fail(waiter, Failure::Lost(lost));
@@ -299,10 +338,10 @@ impl Reads {
             && until <= turn.now
         {
             self.ends.remove(&(until, id));
-            self.step(id, |mut reading| match reading.stage {
+            self.step(id, |mut reading, last| match reading.stage {
                 Stage::Waiting | Stage::Parked => {
-                    reading.leave(turn, of, id);
-                    reading.evaluate(turn, of, id)
+                    reading.leave(turn, of);
+                    reading.evaluate(turn, of, last)
                 }
                 _ => Some(reading),
             });
@@ -313,9 +352,9 @@ impl Reads {
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>, of: &mut Sources<'_>) {
         let ids: Vec<u64> = self.readings.keys().copied().collect();
         for id in ids {
-            self.step(id, |mut reading| {
+            self.step(id, |mut reading, last| {
                 if let Some(failure) = reading.is_hopeless(turn) {
-                    reading.leave(turn, of, id);
+                    reading.leave(turn, of);
                     if let Asker::Client(waiter) = reading.asker {
                         turn.fail(waiter, failure);
                     }
@@ -328,15 +367,15 @@ impl Reads {
                         Some(reading)
                     }
                     // Its own index is ready now.
-                    Stage::Asking { .. } if is_local => reading.evaluate(turn, of, id),
+                    Stage::Asking { .. } if is_local => reading.evaluate(turn, of, last),
                     &mut Stage::Asking { until, attempt, .. } => {
                         if turn.now >= until {
-                            reading.ask(turn, id, attempt, 0);
+                            reading.ask(turn, attempt, 0);
                         }
                         Some(reading)
                     }
                     Stage::Parked => Some(reading),
-                    Stage::Waiting => reading.evaluate(turn, of, id),
+                    Stage::Waiting => reading.evaluate(turn, of, last),
                 }
             });
         }
@@ -368,9 +407,9 @@ impl Reading {
     }
 
     /// Waits in no index any more.
-    fn leave(&mut self, turn: &Turn<'_>, of: &mut Sources<'_>, id: u64) {
+    fn leave(&mut self, turn: &Turn<'_>, of: &mut Sources<'_>) {
         if let Some(own) = of.indexes.get_mut(&self.log(turn)) {
-            own.forget(self.read.progress, (self.read.book, self.read.tag), id);
+            own.forget(self.read.progress, (self.read.book, self.read.tag), self.id);
         }
     }
 
@@ -395,7 +434,12 @@ impl Reading {
     }
 
     /// Asks an index, this engine's own or another. Gives itself back if it is not answered.
-    fn evaluate(mut self, turn: &mut Turn<'_>, of: &mut Sources<'_>, id: u64) -> Option<Self> {
+    fn evaluate(
+        mut self,
+        turn: &mut Turn<'_>,
+        of: &mut Sources<'_>,
+        last: &mut u64,
+    ) -> Option<Self> {
         self.stage = Stage::Waiting;
         if self.read.progress.view > turn.members.newest() && turn.bug != Some(Bug::ReadAhead) {
             // Whoever told the reader of it knows a newer view.
@@ -406,28 +450,28 @@ impl Reading {
         let own = of.indexes.get_mut(&log);
         let Some(own) = own.filter(|own| own.is_ready(turn)) else {
             if matches!(self.asker, Asker::Client(_)) {
-                self.ask(turn, id, id as usize, 0);
+                self.ask(turn, self.id as usize, 0);
             }
             return Some(self);
         };
         let progress = own.index.progress();
         if progress < self.read.progress && turn.bug != Some(Bug::ReadAhead) {
-            own.park(self.read.progress, id);
+            own.park(self.read.progress, self.id);
             self.stage = Stage::Parked;
             return Some(self);
         }
         let places = own.index.find(&self.read);
         if places.is_empty() && self.got.is_empty() && turn.now < self.until {
-            own.watch((self.read.book, self.read.tag), id);
+            own.watch((self.read.book, self.read.tag), self.id);
             self.stage = Stage::Parked;
             return Some(self);
         }
         let spots = look_up(turn, of.cache, places);
-        self.gather(turn, of, id, spots, progress)
+        self.gather(turn, of, last, spots, progress)
     }
 
     /// Asks another engine's index: the next one if `attempt` is not the last one's.
-    fn ask(&mut self, turn: &mut Turn<'_>, id: u64, attempt: usize, refused: usize) {
+    fn ask(&mut self, turn: &mut Turn<'_>, attempt: usize, refused: usize) {
         let others = turn.other_indexes(self.log(turn));
         let Some(index) = nth(&others, attempt) else {
             self.stage = Stage::Waiting;
@@ -440,7 +484,8 @@ impl Reading {
         if !self.got.is_empty() {
             read.wait = 0;
         }
-        turn.send(index, Message::Query { op: id, read });
+        let op = self.id;
+        turn.send(index, Message::Query { op, read });
         let patience = turn.again_after().saturating_mul(2);
         self.stage = Stage::Asking {
             until: turn.now.saturating_add(read.wait).saturating_add(patience),
@@ -453,7 +498,7 @@ impl Reading {
         mut self,
         turn: &mut Turn<'_>,
         of: &mut Sources<'_>,
-        id: u64,
+        last: &mut u64,
         spots: Vec<(SeqNum, NodeId, Option<Found>)>,
         progress: Progress,
     ) -> Option<Self> {
@@ -467,12 +512,12 @@ impl Reading {
             turn.send(node, answer);
             return None;
         }
-        self.stage = Stage::Gathering(Gather::new(turn, id, spots, progress));
-        self.finish(turn, of, id)
+        self.stage = Stage::Gathering(Gather::new(turn, self.id, spots, progress));
+        self.finish(turn, of, last)
     }
 
     /// Answers if all records are there, or goes on behind those that were freed.
-    fn finish(mut self, turn: &mut Turn<'_>, of: &mut Sources<'_>, id: u64) -> Option<Self> {
+    fn finish(mut self, turn: &mut Turn<'_>, of: &mut Sources<'_>, last: &mut u64) -> Option<Self> {
         let gather = match std::mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Gathering(gather) if gather.is_done() => gather,
             stage => {
@@ -480,23 +525,25 @@ impl Reading {
                 return Some(self);
             }
         };
-        let (progress, (places, last)) = (gather.progress, gather.places());
+        let (progress, (places, newest)) = (gather.progress, gather.places());
         let before = self.got.len();
         self.got.extend(gather.into_records());
         let records = self.got.len() - before;
         let full = places == usize::from(self.read.limit);
-        if let Some(last) = last
+        if let Some(at) = newest
             && records < places
             && (full || self.got.is_empty())
             && let Some(bound) = match self.read.direction {
-                Direction::Next => last.0.checked_add(1),
-                Direction::Previous => last.0.checked_sub(1),
+                Direction::Next => at.0.checked_add(1),
+                Direction::Previous => at.0.checked_sub(1),
             }
         {
+            *last += 1;
+            self.id = *last;
             self.read.bound = SeqNum(bound);
             self.read.limit -= records as u16;
             self.read.progress = self.read.progress.max(progress);
-            return self.evaluate(turn, of, id);
+            return self.evaluate(turn, of, last);
         }
         if let Asker::Client(waiter) = self.asker {
             let records = self.got;
