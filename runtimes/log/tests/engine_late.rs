@@ -10,6 +10,7 @@ use std::sync::Arc;
 use triptych_log::{
     Condition, Entry, Final, Message, Missing, Read, Reply, Request, SeqNum, Step, Trim,
 };
+use triptych_nodes::{NodeId, Peer};
 
 fn entry(number: u32, step: Step) -> Arc<Entry> {
     Arc::new(Entry { number, step })
@@ -181,4 +182,50 @@ fn an_answer_to_an_earlier_life_is_none_to_this_one() {
         ),
         "{replies:?}"
     );
+}
+
+#[test]
+fn an_entry_that_was_lost_is_found_however_many_others_stand_before_it() {
+    const BEFORE: u32 = 1_000;
+    let mut desk = Desk::new(None);
+    desk.begin(&[OTHER, ME]);
+    let op = desk.append(&[]);
+    let mut entries: Vec<_> = (0..BEFORE)
+        .map(|number| cut(number, number, &[number, 0], &[1, 0]))
+        .collect();
+    entries.push(cut(BEFORE, BEFORE, &[BEFORE, 0], &[0, 1]));
+    desk.sent();
+    // The answers to what it asks for come at once; nothing else comes.
+    let mut replies = Vec::new();
+    for _ in 0..20 {
+        desk.wait(MS);
+        loop {
+            let sent = desk.sent();
+            let mut fetches = Vec::new();
+            for (to, message) in sent {
+                match (to, message) {
+                    (Peer::Node(to), Message::FetchEntries { from, .. }) => {
+                        fetches.push((to, from as usize));
+                    }
+                    (_, Message::Reply { op, reply }) => replies.push((op, reply)),
+                    _ => {}
+                }
+            }
+            if fetches.is_empty() {
+                break;
+            }
+            for (to, from) in fetches {
+                answer_entries(&mut desk, to, &entries[from.min(entries.len())..]);
+            }
+        }
+    }
+    let (seq, progress) = (seq(1, BEFORE), progress(1, BEFORE + 1));
+    assert_eq!(replies, [(op, Reply::Appended { seq, progress })]);
+}
+
+/// As many entries as a sequencer tells at once.
+fn answer_entries(desk: &mut Desk, from: NodeId, rest: &[Arc<Entry>]) {
+    let entries = rest.iter().take(256).cloned().collect();
+    let term = term(1);
+    desk.hear(from, Message::Committed { term, entries });
 }

@@ -24,9 +24,12 @@ pub(super) struct Ending {
 impl Ending {
     pub(super) fn of(mut sending: Sending, end: u32) -> Self {
         let cuts = std::mem::take(&mut sending.cuts).into_values();
-        let known = cuts.map(|entry| (entry.number, entry)).collect();
+        let known: BTreeMap<_, _> = cuts.map(|entry| (entry.number, entry)).collect();
+        let first = known
+            .first_key_value()
+            .map_or(u32::MAX, |(&first, _)| first);
         Ending {
-            cursor: sending.heard,
+            cursor: sending.heard.min(first),
             sending,
             end,
             known,

@@ -123,9 +123,7 @@ impl Producer {
         let before = ordered.len();
         let current = self.shards.get_mut(usize::from(term.log));
         if let Some(sending) = current.filter(|sending| sending.shard.term == term) {
-            for entry in entries {
-                sending.order(turn.bug, entry, ordered);
-            }
+            sending.learn(turn, entries, ordered);
             if ordered.len() > before {
                 sending.again = (turn.now + turn.again_after(), turn.again_after());
             }

@@ -27,6 +27,10 @@ const BATCH: (usize, usize) = (512, 1 << 20);
 /// What is sent again is sent after twice as long each time, up to so many times as long.
 const PATIENCE: Nanos = 16;
 
+/// Whoever has this many entries to tell does not answer with fewer, so an answer with fewer is all
+/// that it knows.
+const SHORT: usize = 16;
+
 /// A record that is not ordered yet.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -51,7 +55,8 @@ pub(super) struct Sending {
     pub(super) expired: u32,
     /// Cuts that begin beyond `applied`, by where they begin.
     pub(super) cuts: BTreeMap<u32, Arc<Entry>>,
-    /// Entries below this matter no more.
+    /// Entries below this matter no more: they are taken into account, or order nothing of this
+    /// shard that is not ordered.
     pub(super) heard: u32,
     /// When to send again, and how long to wait after that.
     pub(super) again: (Nanos, Nanos),
@@ -158,11 +163,7 @@ impl Sending {
         let longest = turn.again_after().saturating_mul(PATIENCE);
         let patience = self.again.1.saturating_mul(2).clamp(1, longest);
         self.again = (turn.now + patience, patience);
-        let Term { view, log } = self.shard.term;
-        if let Some(teller) = nth(&turn.tellers(view, log), self.attempt) {
-            let (term, from) = (self.shard.term, self.heard);
-            turn.send(teller, Message::FetchEntries { term, from });
-        }
+        self.fetch(turn, self.attempt);
         self.attempt += 1;
         let records = self.some(self.applied, self.unsent);
         let count = records.len() as u64;
@@ -170,6 +171,36 @@ impl Sending {
             self.send(turn, records);
         }
         count
+    }
+
+    /// Asks for entries from the first on that was not heard.
+    fn fetch(&self, turn: &mut Turn<'_>, attempt: usize) {
+        let Term { view, log } = self.shard.term;
+        if let Some(teller) = nth(&turn.tellers(view, log), attempt) {
+            let (term, from) = (self.shard.term, self.heard);
+            turn.send(teller, Message::FetchEntries { term, from });
+        }
+    }
+
+    /// Takes entries into account. If they are an answer that helped and has not told all, whoever
+    /// gave it is asked for what follows at once: what is waited for may stand behind any number of
+    /// entries that order nothing of this shard.
+    pub(super) fn learn(
+        &mut self,
+        turn: &mut Turn<'_>,
+        entries: &[Arc<Entry>],
+        ordered: &mut Vec<Ordered>,
+    ) {
+        let before = self.heard;
+        for entry in entries {
+            self.order(turn.bug, entry, ordered);
+            if entry.number == self.heard {
+                self.heard = entry.number.saturating_add(1);
+            }
+        }
+        if self.heard > before && entries.len() >= SHORT && !self.pending.is_empty() {
+            self.fetch(turn, self.attempt.max(1) - 1);
+        }
     }
 
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>, give_up_after: Nanos) {
