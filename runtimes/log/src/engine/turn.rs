@@ -76,14 +76,22 @@ impl Turn<'_> {
     }
 
     /// Who can tell the entries of a log's metalog in a view: its sequencers, the primary first, then
-    /// its storages.
+    /// its storages, then those of the newest view: they have copied what the view's own had.
     pub(super) fn tellers(&self, view: ViewId, log: crate::LogId) -> Vec<NodeId> {
         let Some(view) = self.members.view(view) else {
             return Vec::new();
         };
         let metas = view.metas(log).into_iter();
-        let all = metas.chain(view.storages.iter().copied());
-        all.map(|member| member.node).collect()
+        let newest = self.members.current().into_iter();
+        let storages = view.storages.iter();
+        let storages = storages.chain(newest.flat_map(|view| view.storages.iter()));
+        let mut tellers = Vec::new();
+        for member in metas.chain(storages.copied()) {
+            if !tellers.contains(&member.node) {
+                tellers.push(member.node);
+            }
+        }
+        tellers
     }
 }
 
