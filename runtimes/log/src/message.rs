@@ -199,6 +199,7 @@ pub enum Message {
         /// The record.
         seq: SeqNum,
         /// The data.
+        #[serde(with = "triptych_nodes::bytes")]
         aux: Arc<[u8]>,
     },
 
@@ -339,6 +340,7 @@ pub enum Request {
         /// The record.
         seq: SeqNum,
         /// The memo.
+        #[serde(with = "triptych_nodes::bytes")]
         aux: Arc<[u8]>,
     },
     /// Make what lies before the bounds unreadable, and free it.
@@ -450,6 +452,7 @@ pub struct Found {
     /// The record.
     pub record: Arc<Record>,
     /// A memo, if somebody left one and it is still known.
+    #[serde(with = "triptych_nodes::bytes::option")]
     pub aux: Option<Arc<[u8]>>,
 }
 

@@ -12,6 +12,7 @@ pub struct Record {
     /// The streams that it is in besides [`crate::EVERY`]: sorted, each once.
     pub tags: Vec<Tag>,
     /// What it says.
+    #[serde(with = "triptych_nodes::bytes")]
     pub data: Arc<[u8]>,
     /// What must hold for it to be in any stream; see [`Condition`].
     pub condition: Option<Condition>,
