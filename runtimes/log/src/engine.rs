@@ -441,7 +441,12 @@ impl Node for Engine {
                     self.advance(now, log, out);
                 }
             }
-            (Message::Views { views }, Peer::Node(_)) => self.views(now, views, out),
+            (Message::Views { views }, Peer::Node(from)) => {
+                // Nobody else decides them.
+                if self.members.config().controllers.contains(&from) {
+                    self.views(now, views, out);
+                }
+            }
             (message, Peer::Node(from)) => self.node_says(now, from, message, out),
             // Clients have nothing else to say.
             (_, Peer::Client(_)) => {}

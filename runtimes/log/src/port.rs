@@ -87,7 +87,7 @@ impl Line {
 
     async fn ask(&self, request: Request) -> Result<Reply, Failure> {
         let patience = match &request {
-            Request::Read(read) => PATIENCE + read.wait,
+            Request::Read(read) => PATIENCE.saturating_add(read.wait),
             _ => PATIENCE,
         };
         let append = matches!(request, Request::Append(_));

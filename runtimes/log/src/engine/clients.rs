@@ -21,7 +21,8 @@ struct Seen {
 }
 
 impl Clients {
-    /// Notes a client's number. Says whether it is new, as far as is remembered.
+    /// Notes a client's number. Says whether it is surely new: one that is older than what is
+    /// remembered may have been there, and to do something twice is worse than not to do it.
     pub(super) fn is_new(&mut self, peer: Peer, op: u64) -> bool {
         let seen = self.seen.entry(peer).or_insert_with(|| {
             Box::new(Seen {
@@ -36,7 +37,7 @@ impl Clients {
             }
             seen.highest = op;
         } else if seen.highest - op >= WINDOW {
-            return true;
+            return false;
         }
         let new = !seen.is_set(op);
         seen.set(op, true);
@@ -84,6 +85,7 @@ mod tests {
         assert!(!clients.is_new(one, 900), "it is among the newest");
         assert!(clients.is_new(one, 901), "a bit that was used before");
         assert!(clients.is_new(one, u64::MAX) && clients.is_new(one, u64::MAX - 1_000));
+        assert!(!clients.is_new(one, 1_901), "nobody remembers");
         clients.gone(one);
         assert!(clients.is_new(one, 7));
     }

@@ -22,7 +22,7 @@ pub(super) struct Ordered {
 
 /// Positions and local ids stay below this: long before, the view is changed.
 const TOO_MANY: u32 = 1 << 31;
-/// At most so many records and bytes are sent again, or given to who asks, at once.
+/// At most so many records and bytes are in one message.
 const BATCH: (usize, usize) = (512, 1 << 20);
 /// What is sent again is sent after twice as long each time, up to so many times as long.
 const PATIENCE: Nanos = 16;
@@ -144,14 +144,16 @@ impl Sending {
     }
 
     pub(super) fn flush(&mut self, turn: &mut Turn<'_>) {
-        let (from, next) = (self.unsent.max(self.applied), self.next());
-        if from < next {
-            let range = (from - self.applied) as usize..;
-            let records = (from..).zip(self.pending.range(range));
-            let records = records.map(|(id, pending)| (id, Arc::clone(&pending.record)));
-            let records = records.collect();
+        // After a view everything is appended again: that need not go into one message.
+        let next = self.next();
+        self.unsent = self.unsent.max(self.applied);
+        while self.unsent < next {
+            let records = self.some(self.unsent, next);
+            let Some(&(last, _)) = records.last() else {
+                break;
+            };
             self.send(turn, records);
-            self.unsent = next;
+            self.unsent = last + 1;
         }
     }
 
