@@ -145,13 +145,15 @@ fn a_record_is_asked_of_one_holder_after_the_other() {
     done(&mut desk, second, op, Err(Missing::NotHere), at);
     let (third, ..) = asked(&mut desk)[0];
     assert_eq!(third, first);
-    // Both do not have it, again and again.
-    for _ in 0..20 {
+    // Both do not have it, again and again: perhaps they are only behind.
+    for rounds in 0..100 {
         for node in STORAGES {
             done(&mut desk, node, op, Err(Missing::Damaged), at);
         }
-        desk.wait(15 * MS);
+        assert_eq!(desk.replies(), [], "round {rounds}");
+        desk.wait(99 * MS);
     }
+    desk.wait(200 * MS);
     let lost = Reply::Failed(Failure::Lost(at));
     assert_eq!(desk.replies(), [(1, lost)]);
 }

@@ -5,9 +5,9 @@ use super::turn::Turn;
 use crate::{Found, Message, Missing, Progress, SeqNum};
 use triptych_nodes::{Nanos, NodeId};
 
-/// After so many rounds in which all holders have answered that they do not have a record, with the
-/// time between that things are asked for again, it is lost. A holder that is behind does not know
-/// the record's place yet.
+/// If all holders have answered so often that they do not have a record, and go on saying so until
+/// the read is given up, it is lost. Until then a holder may only be behind: it does not know the
+/// record's place yet, or has not copied it.
 const ROUNDS: u8 = 8;
 
 /// The `op` of a question that no read waits for: for a memo.
@@ -121,10 +121,21 @@ impl Gather {
         })
     }
 
+    /// The first record that no holder has, whenever they were asked.
+    pub(super) fn lost(&self) -> Option<SeqNum> {
+        let lost = |slot: &&Slot| {
+            matches!(
+                slot.state,
+                State::Asked {
+                    rounds: ROUNDS..,
+                    ..
+                }
+            )
+        };
+        self.slots.iter().find(lost).map(|slot| slot.seq)
+    }
+
     /// A holder has answered.
-    ///
-    /// # Errors
-    /// The record is lost: all holders have answered, again and again, and none has it.
     pub(super) fn done(
         &mut self,
         turn: &mut Turn<'_>,
@@ -133,10 +144,10 @@ impl Gather {
         from: NodeId,
         seq: SeqNum,
         found: Result<Found, Missing>,
-    ) -> Result<(), SeqNum> {
+    ) {
         let mut slots = self.slots.iter_mut();
         let Some(slot) = slots.find(|slot| slot.seq == seq) else {
-            return Ok(());
+            return;
         };
         let State::Asked {
             at,
@@ -145,7 +156,7 @@ impl Gather {
             rounds,
         } = &mut slot.state
         else {
-            return Ok(());
+            return;
         };
         match found {
             Ok(found) if found.seq == seq => {
@@ -163,7 +174,7 @@ impl Gather {
                     without.push(from);
                 }
                 let Some(view) = turn.members.current() else {
-                    return Ok(());
+                    return;
                 };
                 let holders = view.holders(seq.term().view, slot.engine);
                 let others = (0..holders.len()).map(|k| attempt.wrapping_add(k));
@@ -173,16 +184,12 @@ impl Gather {
                     turn.send(holder, Message::ReadAt { op, seq });
                     (*at, *attempt) = (turn.now, next.wrapping_add(1));
                 } else {
-                    *rounds += 1;
+                    *rounds = rounds.saturating_add(1);
                     without.clear();
                     *at = turn.now;
-                    if *rounds >= ROUNDS {
-                        return Err(seq);
-                    }
                 }
             }
         }
-        Ok(())
     }
 
     /// Time has passed: asks the next holder where none has answered.

@@ -320,15 +320,8 @@ impl Reads {
             let Stage::Gathering(gather) = &mut reading.stage else {
                 return Some(reading);
             };
-            match gather.done(turn, of.cache, id, from, seq, found) {
-                Ok(()) => reading.finish(turn, of, last),
-                Err(lost) => {
-                    if let Asker::Client(waiter) = reading.asker {
-                        turn.fail(waiter, Failure::Lost(lost));
-                    }
-                    None
-                }
-            }
+            gather.done(turn, of.cache, id, from, seq, found);
+            reading.finish(turn, of, last)
         });
     }
 
@@ -424,7 +417,11 @@ impl Reading {
             }
             Asker::Client(_) => {
                 let over = turn.is_over(waited, turn.timing().give_up_after);
-                over.then_some(Failure::Unknown)
+                let lost = match &self.stage {
+                    Stage::Gathering(gather) => gather.lost(),
+                    _ => None,
+                };
+                over.then(|| lost.map_or(Failure::Unknown, Failure::Lost))
             }
             Asker::Engine { .. } => {
                 let over = turn.is_over(waited, turn.again_after().saturating_mul(2));
