@@ -16,7 +16,7 @@
 //! all entries up to there are known, and [`Index::missing_entry`] says which are not.
 
 use super::Bug;
-use super::ahead::{Ahead, By, concerns};
+use super::ahead::{Ahead, By};
 use super::part::{Part, note};
 use super::shelf::Shelf;
 use super::streams::{Place, Streams};
@@ -39,11 +39,12 @@ pub struct Index {
     parts: Vec<Part>,
     at: Progress,
     books: FxHashMap<BookId, Streams>,
-    /// Conditional appends that were refused.
-    refused: BTreeMap<SeqNum, Refusal>,
-    /// Those among them that no release lists yet, by stream.
+    /// The newest conditional appends that were refused, each with the newest record of the
+    /// condition's stream at that point, as far as it is known.
+    refused: BTreeMap<SeqNum, SeqNum>,
+    /// All that no release lists yet, by stream, ascending.
     unlisted: BTreeMap<(BookId, Tag), Vec<SeqNum>>,
-    /// Refusals up to here may be forgotten.
+    /// Refusals up to here may be forgotten: whoever wanted to know has asked long ago.
     forgotten: SeqNum,
     /// Trims that are applied and have no release yet; with the place before which records count as
     /// ordered before the trim.
@@ -53,13 +54,8 @@ pub struct Index {
     releases: Progress,
 }
 
-/// A conditional append that was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Refusal {
-    book: BookId,
-    /// The newest record of the condition's stream at that point, as far as it is known.
-    tail: SeqNum,
-}
+/// So many refusals are remembered, for engines that ask late.
+const REMEMBERED: usize = 1 << 16;
 
 /// A record that an index found: its place, and the engine in whose shard it is.
 pub type Hit = (SeqNum, NodeId);
@@ -162,14 +158,10 @@ impl Index {
                 // One that is applied counts from its first place. What was ordered behind that is
                 // decided by what is there, and no release lists it.
                 Step::Trim(trim) if self.open.contains_key(&trim.by) => {}
-                Step::Trim(trim) => {
-                    let places = self.ahead.trims.entry(trim.by).or_default();
-                    places.insert((view, number));
-                }
-                Step::Release { trim, .. } => {
-                    let releases = self.ahead.releases.entry(trim.book).or_default();
-                    releases.insert((view, number), Arc::clone(entry));
-                }
+                Step::Trim(trim) => self.ahead.trim(trim, (view, number)),
+                // Nor does one of those say anything more.
+                Step::Release { trim, .. } if self.open.contains_key(&trim.by) => {}
+                Step::Release { .. } => self.ahead.release(entry, (view, number)),
             }
             part.entries.insert(number, Arc::clone(entry));
             while part.entries.contains_key(&part.known) {
@@ -316,7 +308,7 @@ impl Index {
                 && self.bug != Some(Bug::ConditionIgnored)
             {
                 let book = item.book;
-                self.refused.insert(seq, Refusal { book, tail });
+                self.remember(seq, tail);
                 let unlisted = self.unlisted.entry((book, condition.tag)).or_default();
                 unlisted.push(seq);
                 if self.bug != Some(Bug::RefusedVisible) {
@@ -353,7 +345,7 @@ impl Index {
 
     fn trim(&mut self, trim: &Trim) {
         // One that stands in the metalog twice counts from its first place.
-        self.ahead.trims.remove(&trim.by);
+        self.ahead.trimmed(trim);
         if self.bug != Some(Bug::IgnoreTrim) {
             let streams = self.books.entry(trim.book).or_default();
             for &(tag, bound) in &trim.streams {
@@ -373,26 +365,13 @@ impl Index {
 
     fn release(&mut self, trim: &Trim, listed: &[SeqNum]) {
         let Progress { view, entries } = self.at;
-        if let Some(releases) = self.ahead.releases.get_mut(&trim.book) {
-            releases.remove(&(view, entries));
-            if releases.is_empty() {
-                self.ahead.releases.remove(&trim.book);
-            }
-        }
+        self.ahead.released(trim, (view, entries));
         self.open.remove(&trim.by);
-        let book = trim.book;
         let listed: BTreeSet<SeqNum> = listed.iter().copied().collect();
-        for &seq in &listed {
-            let tail = SeqNum::ZERO;
-            self.refused.entry(seq).or_insert(Refusal { book, tail });
-        }
-        let of_book = (book, EVERY)..=(book, Tag::MAX);
-        let streams: Vec<_> = self
-            .unlisted
-            .range(of_book)
-            .map(|(stream, _)| *stream)
-            .collect();
-        for stream in streams.into_iter().filter(|&(_, tag)| concerns(trim, tag)) {
+        listed
+            .iter()
+            .for_each(|&seq| self.remember(seq, SeqNum::ZERO));
+        for stream in self.concerned(trim) {
             if let Some(refused) = self.unlisted.get_mut(&stream) {
                 refused.retain(|seq| !listed.contains(seq));
                 if refused.is_empty() {
@@ -400,17 +379,31 @@ impl Index {
                 }
             }
         }
-        let whole = trim.streams.iter().filter(|&&(tag, _)| tag == EVERY);
-        if let Some(bound) = whole.map(|&(_, bound)| bound).max() {
-            let forgotten = &mut self.forgotten;
-            self.refused.retain(|&seq, refusal| {
-                let keep = refusal.book != book || seq >= bound;
-                if !keep {
-                    *forgotten = seq.max(*forgotten);
-                }
-                keep
-            });
+    }
+
+    /// An append was refused; what is known of it already stays.
+    fn remember(&mut self, seq: SeqNum, tail: SeqNum) {
+        self.refused.entry(seq).or_insert(tail);
+        if self.refused.len() > REMEMBERED
+            && let Some((oldest, _)) = self.refused.pop_first()
+        {
+            self.forgotten = oldest.max(self.forgotten);
         }
+    }
+
+    /// The streams that have refused something which a trim's release is to list.
+    fn concerned(&self, trim: &Trim) -> Vec<(BookId, Tag)> {
+        let book = trim.book;
+        let tags: BTreeSet<Tag> = trim.streams.iter().map(|&(tag, _)| tag).collect();
+        if tags.contains(&EVERY) {
+            let of_book = self.unlisted.range((book, EVERY)..=(book, Tag::MAX));
+            return of_book.map(|(&stream, _)| stream).collect();
+        }
+        // The stream of all loses records by any trim.
+        let streams = [EVERY].into_iter().chain(tags).map(|tag| (book, tag));
+        streams
+            .filter(|stream| self.unlisted.contains_key(stream))
+            .collect()
     }
 
     // ---- Questions ----
@@ -459,7 +452,7 @@ impl Index {
             return None;
         }
         match self.refused.get(&seq) {
-            Some(refusal) => Some(Err(refusal.tail)),
+            Some(&tail) => Some(Err(tail)),
             None if seq <= self.forgotten || self.was_freed(seq) => None,
             None => Some(Ok(())),
         }
@@ -482,13 +475,10 @@ impl Index {
     /// ordered before the trim, that its streams refused.
     pub fn unreleased(&self) -> impl Iterator<Item = (Trim, Vec<SeqNum>)> {
         self.open.values().map(|(trim, before)| {
-            let (book, before) = (trim.book, *before);
-            let of_book = self
-                .unlisted
-                .range((book, EVERY)..=(book, Tag::MAX))
-                .filter(|&(&(_, tag), _)| concerns(trim, tag));
-            let refused = of_book.flat_map(|(_, refused)| refused).copied();
-            let mut refused: Vec<SeqNum> = refused.filter(|&seq| seq < before).collect();
+            let streams = self.concerned(trim).into_iter();
+            let refused = streams.filter_map(|stream| self.unlisted.get(&stream));
+            let refused = refused.flat_map(|of| &of[..of.partition_point(|seq| seq < before)]);
+            let mut refused: Vec<SeqNum> = refused.copied().collect();
             refused.sort_unstable();
             (trim.clone(), refused)
         })
