@@ -120,11 +120,14 @@ fn another_keeper_gets_what_it_asks_for_from_memory_and_disk() {
     let gone = vec![3, 6, 9];
     let here = (2..50).filter(|local| !gone.contains(local));
     let records = here.map(|local| (local, record(E0, local))).collect();
+    // The release is the second entry.
+    let (view, entries) = (TERM.view, 2);
     let answer = Message::Replicate {
         shard,
         records,
         gone,
         releases: Progress::default(),
+        releases: Progress { view, entries },
     };
     assert_eq!(rig.sent(), [(OTHERS[0].into(), answer)]);
     let (from, to) = (50, 60);
