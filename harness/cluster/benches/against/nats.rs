@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::Mutex;
 use triptych_cluster::bench::drive::{Call, Trouble};
 use triptych_cluster::bench::judge::There;
@@ -108,18 +107,31 @@ impl Client {
 }
 
 impl Client {
-    /// The message at a place. A replica that has not got so far yet may be the one that answers.
+    /// The message at a place, from the stream's leader.
     async fn get(&mut self, place: u64) -> io::Result<Vec<u8>> {
         let ask = json!({ "seq": place }).to_string();
-        for _ in 0..100 {
-            let got = self.ask("$JS.API.DIRECT.GET.LOG", ask.as_bytes()).await?;
-            if !got.headers.contains(" 404") {
-                return Ok(got.data);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Err(strange(format!("no replica has message {place}")))
+        let got = self.ask("$JS.API.STREAM.MSG.GET.LOG", ask.as_bytes());
+        let got: Json = serde_json::from_slice(&got.await?.data).map_err(strange)?;
+        let data = got["message"]["data"].as_str();
+        data.and_then(decoded).ok_or_else(|| strange(&got))
     }
+}
+
+/// Bytes from base64.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut have) = (Vec::new(), 0u32, 0);
+    for digit in text.bytes().filter(|byte| *byte != b'=') {
+        let value = DIGITS.iter().position(|known| *known == digit)?;
+        bits = bits << 6 | value as u32;
+        have += 6;
+        if have >= 8 {
+            have -= 8;
+            bytes.push((bits >> have) as u8);
+            bits &= (1 << have) - 1;
+        }
+    }
+    Some(bytes)
 }
 
 impl Nats {
@@ -175,7 +187,7 @@ impl Nats {
         let stream = json!({
             "name": "LOG", "subjects": ["log.>"], "retention": "limits", "max_consumers": -1,
             "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msg_size": -1, "discard": "old",
-            "num_replicas": 3, "allow_direct": true,
+            "num_replicas": 3,
             "storage": match level { Level::Memory => "memory", Level::Synced => "file" },
         });
         let stream = stream.to_string();

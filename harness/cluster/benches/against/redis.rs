@@ -24,7 +24,6 @@ pub(crate) struct Redis {
 /// What a server answers.
 #[derive(Debug)]
 enum Value {
-    Text(String),
     Error(String),
     Integer(i64),
     Bytes(Vec<u8>),
@@ -47,7 +46,7 @@ async fn value(line: &mut Line) -> io::Result<Value> {
     let (kind, rest) = head.split_at_checked(1).ok_or_else(|| strange(&head))?;
     let count = || rest.parse::<i64>().map_err(|_| strange(&head));
     Ok(match kind {
-        "+" => Value::Text(rest.to_owned()),
+        "+" => Value::Bytes(rest.as_bytes().to_vec()),
         "-" => Value::Error(rest.to_owned()),
         ":" => Value::Integer(count()?),
         "$" => match usize::try_from(count()?) {
