@@ -78,8 +78,10 @@ impl Gather {
             let state = match found {
                 Some(found) => State::Here(found),
                 None => {
-                    // The load is spread over the holders.
-                    let attempt = seq.position() as usize;
+                    // The load is spread over the holders, but for those that are only kept in mind
+                    // behind the others.
+                    let copies = usize::from(turn.members.config().shape.copies);
+                    let attempt = seq.position() as usize % copies;
                     if let Some(holder) = holder(turn, seq, engine, attempt) {
                         turn.send(holder, Message::ReadAt { op, seq });
                     }

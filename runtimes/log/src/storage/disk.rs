@@ -3,7 +3,6 @@
 use super::layout;
 use super::shard::ShardLog;
 use crate::{Level, LogId, Message, Progress, Record, Shard};
-use crate::{Level, LogId, Message, Progress};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use triptych_nodes::{Durability, Key, Out, Write};
 

@@ -3,8 +3,6 @@
 use super::shard::{Kept, Role, ShardLog};
 use super::{REPORT, Storage};
 use crate::{Level, Message, Progress, Record, Shard, Term};
-use super::{REPORT, Storage, layout};
-use crate::{Message, Progress, Record, Shard, Term};
 use std::sync::Arc;
 use triptych_nodes::{Nanos, Out};
 

@@ -126,7 +126,6 @@ fn another_keeper_gets_what_it_asks_for_from_memory_and_disk() {
         shard,
         records,
         gone,
-        releases: Progress::default(),
         releases: Progress { view, entries },
     };
     assert_eq!(rig.sent(), [(OTHERS[0].into(), answer)]);

@@ -1,6 +1,7 @@
 //! What a trim frees: exactly what no stream holds any more.
 
 use super::*;
+use crate::Progress;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -127,6 +128,7 @@ fn refused_records_of_others_are_not_remembered_and_those_to_be_copied_are() {
             shard,
             records,
             gone,
+            releases: Progress::default(),
         },
     );
     rig.pass(200 * MS);
