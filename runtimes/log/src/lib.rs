@@ -31,6 +31,7 @@ mod port;
 mod record;
 mod role;
 pub mod sequencer;
+pub mod service;
 pub mod sim;
 pub mod storage;
 pub mod view;

@@ -5,10 +5,11 @@
 //! engine, as functions do.
 
 use crate::port::{EnginePort, Waiting};
+use crate::service;
 use crate::{Bugs, Config, ConfigError, Message, Port};
 use std::rc::Rc;
 use triptych_nodes::NodeId;
-use triptych_nodes::sim::{Path, Place, Service, Sim, SimConfig, StoreConfig};
+use triptych_nodes::sim::{Path, Place, Sim, SimConfig, StoreConfig};
 use triptych_world::disk::DiskConfig;
 use triptych_world::latency::{Dist, Profile};
 use triptych_world::{MS, Nanos, SECOND, World};
@@ -41,7 +42,7 @@ pub fn lan() -> SimConfig {
             rot: 0.0,
             writeback: SECOND,
         },
-        service: service(),
+        service: service::shipped(),
         cores: 1,
         turn_limit: 256,
     }
@@ -68,17 +69,6 @@ fn halved(round_trip: Dist) -> Dist {
             rare_sigma,
         },
         other => other,
-    }
-}
-
-fn service() -> Service {
-    Service {
-        other: 2_000,
-        per_unit_ps: 300_000,
-        per_byte_ps: 300,
-        per_packet: 4_000,
-        per_turn: 1_000,
-        ..Service::default()
     }
 }
 
