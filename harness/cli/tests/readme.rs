@@ -74,12 +74,19 @@ fn every_command_of_the_readme_works() {
             ["saturate", ..] => {
                 std::fs::write(place.path("mine.toml"), campaigns[0].clone() + saturation).unwrap();
             }
+            ["cluster", "check", ..] => {
+                let at = arguments.iter().position(|word| *word == "10000").unwrap();
+                arguments[at] = "8";
+            }
+            // A cluster of processes is up until somebody ends it: `tests/cluster.rs` starts one, puts
+            // a load on it, and kills its nodes.
+            ["cluster", "up", ..] | ["bench", ..] | ["node", ..] | ["calibrate", ..] => continue,
             ["selftest"] => continue,
             _ => {}
         }
         let done = place.triptych(&arguments);
         // A part of a campaign is incomplete, and what a few seeds saw may be too little.
-        let may_be_unknown = arguments[0] == "check" || arguments.contains(&"--only");
+        let may_be_unknown = arguments.contains(&"check") || arguments.contains(&"--only");
         let fine = done.code == Some(0) || may_be_unknown && done.code == Some(3);
         assert!(
             fine,
