@@ -84,22 +84,6 @@ fn assert_caught(profile: &str, rate: u64, meant: &str, deploy: Deploy) {
 }
 
 #[test]
-fn steps_that_do_not_hold_date_a_review_and_its_entry_apart() {
-    let movie = |deploy| assert_caught("full-movie", 60, "M7", deploy);
-    movie(|site| boki(site, Some(Bug::LastRecordWins)));
-    movie(|site| boki(site, Some(Bug::SkipReadLog)));
-    movie(|site| boki(site, Some(Bug::FreshNotLogged)));
-}
-
-#[test]
-fn changes_that_are_lost_or_made_twice_are_lists_that_do_not_match() {
-    let movie = |deploy| assert_caught("full-movie", 60, "M4", deploy);
-    movie(|site| boki(site, Some(Bug::VersionLessThan)));
-    movie(|site| boki(site, Some(Bug::NoPostRecovery)));
-    movie(|site| boki(site, Some(Bug::AcceptLateDuplicate)));
-}
-
-#[test]
 fn transactions_that_do_not_hold_show_in_their_histories_or_in_what_they_leave() {
     let ledger = |meant, deploy| assert_caught("hot-ledger", 20, meant, deploy);
     ledger("X2", |site| boki(site, Some(Bug::LocksOutsideSteps)));
