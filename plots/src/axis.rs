@@ -60,6 +60,12 @@ impl Axis {
         }
     }
 
+    /// The same axis without a label, for a panel beside one that has it.
+    pub(crate) fn unnamed(mut self) -> Self {
+        self.label.clear();
+        self
+    }
+
     /// Where `value` lies, 0 at the start of the axis and 1 at its end, kept between them.
     pub(crate) fn place(&self, value: f64) -> f64 {
         let place = if self.logarithmic {

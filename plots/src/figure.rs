@@ -7,6 +7,7 @@ use crate::frame::{HEIGHT, WIDTH};
 use crate::growth::Growth;
 use crate::pen::{Pen, register_font};
 use crate::primitives::Primitives;
+use crate::published::Beside;
 use crate::report::report;
 use crate::throughput::Throughput;
 use crate::timeline::Timeline;
@@ -15,7 +16,7 @@ use plotters::prelude::*;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use triptych_results::{Loaded, Point};
+use triptych_results::{Grid, Loaded, Point, beside};
 
 /// Why a figure cannot be drawn or stored.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,7 @@ enum Content {
     Growth(Growth),
     Primitives(Primitives),
     Contention(Contention),
+    Beside(Beside),
 }
 
 impl Figure {
@@ -93,6 +95,7 @@ impl Figure {
             Content::Growth(figure) => figure.draw(&pen)?,
             Content::Primitives(figure) => figure.draw(&pen)?,
             Content::Contention(figure) => figure.draw(&pen)?,
+            Content::Beside(figure) => figure.draw(&pen)?,
         }
         area.present().map_err(PlotError::drawing)
     }
@@ -152,8 +155,8 @@ pub(crate) fn groups(points: &[Point]) -> impl Iterator<Item = &[Point]> {
 
 /// Every figure of a campaign: per profile, latency against throughput, cost, and the distribution
 /// at a rate that all runtimes have; and the course of one run per runtime. Where the runs have
-/// noted what the runtimes keep, or measured single primitives, figures of that too; and one of
-/// several levels of contention.
+/// noted what the runtimes keep, or measured single primitives, figures of that too; one of several
+/// levels of contention; and one beside published points where there are any.
 pub fn figures(loaded: &Loaded) -> Vec<Figure> {
     let points = loaded.points();
     let mut figures = Vec::new();
@@ -170,6 +173,13 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
             "Median and 99th percentile of the response time against achieved throughput.",
             Content::Throughput(Throughput::new(group)),
         ));
+        if let Some(figure) = Beside::new(group) {
+            figures.push(Figure::new(
+                name("published"),
+                &figure.caption(),
+                Content::Beside(figure),
+            ));
+        }
         if let Some(distribution) = Distribution::new(loaded, group) {
             figures.push(Figure::new(
                 name("distribution"),
@@ -214,7 +224,11 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
     figures
 }
 
-/// Writes every figure as SVG and PNG, and `report.html`, into `dir`. Returns the files.
+/// Where published numbers stand beside those of a campaign.
+pub const PUBLISHED: &str = "published.md";
+
+/// Writes every figure as SVG and PNG, and `report.html`, into `dir`; and where there are published
+/// numbers to stand beside, `published.md`. Returns the files.
 ///
 /// # Errors
 /// If the drawing library or the disk refuses.
@@ -229,6 +243,11 @@ pub fn write_all(loaded: &Loaded, dir: &Path) -> Result<Vec<PathBuf>, PlotError>
         Ok(())
     };
     write(dir.join("report.html"), report(loaded, &figures)?)?;
+    let tables = beside::tables(loaded);
+    if !tables.is_empty() {
+        let tables: Vec<String> = tables.iter().map(Grid::markdown).collect();
+        write(dir.join(PUBLISHED), tables.join("\n"))?;
+    }
     for figure in &figures {
         write(folder.join(format!("{}.svg", figure.name)), figure.svg()?)?;
     }

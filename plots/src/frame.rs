@@ -44,6 +44,9 @@ pub(crate) enum Mark {
     Disc(Status),
     /// A triangle.
     Triangle(Status),
+    /// A published point, large enough to be seen around one of ours: an empty diamond, or a square
+    /// if it is in-sample.
+    Published { in_sample: bool },
 }
 
 /// The texts of a figure.
@@ -160,14 +163,17 @@ impl Mark {
         at: Spot,
         colour: RGBColor,
     ) -> Drawn {
-        let (Mark::Disc(status) | Mark::Triangle(status)) = self;
+        let status = match self {
+            Mark::Disc(status) | Mark::Triangle(status) => status,
+            Mark::Published { in_sample } => return published(pen, at, colour, in_sample),
+        };
         let outer = if status == Status::Invalid {
             faded(colour)
         } else {
             colour
         };
         let whole = |size: f64, colour| match self {
-            Mark::Disc(_) => pen.disc(at, size, colour),
+            Mark::Disc(_) | Mark::Published { .. } => pen.disc(at, size, colour),
             Mark::Triangle(_) => {
                 let (x, y) = at;
                 let spots = [
@@ -189,6 +195,20 @@ impl Mark {
         }
         Ok(())
     }
+}
+
+fn published<DB: DrawingBackend>(
+    pen: &Pen<'_, DB>,
+    (x, y): Spot,
+    colour: RGBColor,
+    in_sample: bool,
+) -> Drawn {
+    if in_sample {
+        return pen.edge((x - 7.0, y - 7.0), (x + 7.0, y + 7.0), colour, 1.5);
+    }
+    let (left, right) = ((x - 9.0, y), (x + 9.0, y));
+    let (top, bottom) = ((x, y - 9.0), (x, y + 9.0));
+    pen.line(&[left, top, right, bottom, left], colour, 1.5)
 }
 
 /// Draws grid, ticks, texts and edges of a panel.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use triptych_results::format::{dollars, plain, significant};
 use triptych_results::model::{Finding, GuaranteeVerdict, Status};
 use triptych_results::table::{latency, range, verdict};
-use triptych_results::{Cost, Loaded, LoadedRun, Point};
+use triptych_results::{Cost, Loaded, LoadedRun, Point, beside};
 
 const STYLE: &str = include_str!("../data/report.css");
 
@@ -57,6 +57,7 @@ pub fn report(loaded: &Loaded, figures: &[Figure]) -> Result<String, PlotError> 
                     }
                     @if drawn.is_empty() { p { "No complete runs, no figures." } }
                 }
+                (published(loaded))
                 (work(&points, loaded))
                 (method())
                 (manifests(loaded))
@@ -251,6 +252,28 @@ fn saturation(loaded: &Loaded) -> Markup {
                 }
             }
         } }
+    }
+}
+
+/// Published numbers beside ours, where there are any.
+fn published(loaded: &Loaded) -> Markup {
+    let tables = beside::tables(loaded);
+    html! {
+        @if !tables.is_empty() {
+            section {
+                h2 { "Beside published numbers" }
+                @for table in &tables {
+                    div.scroll { table.numbers {
+                        caption { (table.title) }
+                        thead { tr { @for head in &table.head { th { (head) } } } }
+                        tbody {
+                            @for row in &table.rows { tr { @for cell in row { td { (cell) } } } }
+                        }
+                    } }
+                    ul { @for note in &table.notes { li { (note) } } }
+                }
+            }
+        }
     }
 }
 

@@ -23,17 +23,18 @@ pub struct Throughput {
 
 /// One quantile of one runtime.
 #[derive(Clone, Debug, PartialEq)]
-struct Curve {
-    colour: RGBColor,
-    tail: bool,
-    points: Vec<CurvePoint>,
+pub(crate) struct Curve {
+    pub(crate) colour: RGBColor,
+    pub(crate) tail: bool,
+    pub(crate) points: Vec<CurvePoint>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct CurvePoint {
-    achieved: Spread,
-    latency: LatencyPoint,
-    standing: Status,
+pub(crate) struct CurvePoint {
+    /// Where it stands on the horizontal axis.
+    pub(crate) rate: Spread,
+    pub(crate) latency: LatencyPoint,
+    pub(crate) standing: Status,
 }
 
 /// The line under the title of every figure: what was run, on which figures it rests, and that
@@ -96,7 +97,7 @@ impl Throughput {
             for tail in [false, true] {
                 let of = |point: &Point| {
                     Some(CurvePoint {
-                        achieved: point.achieved?,
+                        rate: point.achieved?,
                         latency: if tail { point.p99? } else { point.p50? },
                         standing: point.standing,
                     })
@@ -120,7 +121,7 @@ impl Throughput {
         let all = || curves.iter().flat_map(|curve| &curve.points);
         let x = Axis::from_zero(
             "achieved throughput, requests/s",
-            all().map(|point| point.achieved.max).fold(0.0, f64::max),
+            all().map(|point| point.rate.max).fold(0.0, f64::max),
         );
         let y = Axis::logarithmic(
             "response time, ms",
@@ -148,41 +149,40 @@ impl Throughput {
         let panel = self.frame.draw(pen)?;
         axes(pen, panel, Some(&self.x), &self.y)?;
         for curve in &self.curves {
-            self.draw_curve(pen, panel, curve)?;
+            curve.draw(pen, panel, &self.x, &self.y)?;
         }
         Ok(())
     }
+}
 
-    fn draw_curve<DB: DrawingBackend>(
+impl Curve {
+    pub(crate) fn draw<DB: DrawingBackend>(
         &self,
         pen: &Pen<'_, DB>,
         panel: Panel,
-        curve: &Curve,
+        x_axis: &Axis,
+        y_axis: &Axis,
     ) -> Result<(), PlotError> {
-        let spot = |x: f64, y: f64| panel.spot(&self.x, &self.y, (x, y));
+        let spot = |x: f64, y: f64| panel.spot(x_axis, y_axis, (x, y));
         // A stretch to a point that stands beside no others is dotted and faded.
-        for pair in curve.points.windows(2) {
-            let ends = [&pair[0], &pair[1]].map(|p| spot(p.achieved.median, p.latency.ms.median));
+        for pair in self.points.windows(2) {
+            let ends = [&pair[0], &pair[1]].map(|p| spot(p.rate.median, p.latency.ms.median));
             let stands = pair.iter().all(|point| point.standing == Status::Valid);
-            let dash = if curve.tail {
-                Dash::Dashed
-            } else {
-                Dash::Solid
-            };
+            let dash = if self.tail { Dash::Dashed } else { Dash::Solid };
             let (colour, dash) = if stands {
-                (curve.colour, dash)
+                (self.colour, dash)
             } else {
-                (faded(curve.colour), Dash::Dotted)
+                (faded(self.colour), Dash::Dotted)
             };
             stroke(pen, &ends, colour, dash)?;
         }
-        for point in &curve.points {
-            let (x, y) = (point.achieved, point.latency.ms);
+        for point in &self.points {
+            let (x, y) = (point.rate, point.latency.ms);
             let invalid = point.standing == Status::Invalid;
             let colour = if invalid {
-                faded(curve.colour)
+                faded(self.colour)
             } else {
-                curve.colour
+                self.colour
             };
             if y.n > 1 {
                 let (low, high) = (spot(x.median, y.min), spot(x.median, y.max));
@@ -195,12 +195,12 @@ impl Throughput {
             }
             let at = spot(x.median, y.median);
             let status = point.standing;
-            let mark = if curve.tail {
+            let mark = if self.tail {
                 Mark::Triangle(status)
             } else {
                 Mark::Disc(status)
             };
-            mark.draw(pen, at, curve.colour)?;
+            mark.draw(pen, at, self.colour)?;
             if point.latency.at_least {
                 pen.text("≥", (at.0 + 9.0, at.1 - 9.0), 14.0, SOFT, At::Left)?;
             }
@@ -209,7 +209,7 @@ impl Throughput {
     }
 }
 
-fn notes(points: &[Point]) -> Vec<String> {
+pub(crate) fn notes(points: &[Point]) -> Vec<String> {
     let mut notes = vec![repetitions(points)];
     let weak: Vec<&Point> = points
         .iter()

@@ -214,3 +214,89 @@ fn levels_of_contention_have_a_figure() {
             .any(|figure| figure.name.starts_with("contention"))
     );
 }
+
+/// Points that somebody published stand in a figure of their own, where the latencies are those of
+/// their platform.
+#[test]
+fn published_points_have_a_figure() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all: Option<Loaded> = None;
+    for (latency, runtime, base_ms) in [
+        ("ec2-2021", "beldi-direct", 100.0),
+        ("ec2-2021", "beldi", 118.0),
+        ("ec2-2021", "boki", 26.0),
+        ("aws-2025", "boki", 20.0),
+    ] {
+        for rate in [100.0, 200.0, 400.0, 800.0] {
+            let mut run = fixture::run(&Plan {
+                runtime,
+                profile: "compat-beldi-movie",
+                rate,
+                base_ms,
+                seconds: 4,
+                status: [Status::Valid, Status::Unknown][usize::from(rate == 800.0)],
+                ..Plan::default()
+            });
+            run.manifest.latency_profile = latency.into();
+            run.manifest.run_id.push_str(latency);
+            let dir = triptych_results::RunBundle::write(folder.path(), &run.data()).unwrap();
+            let bundle = triptych_results::RunBundle::open(&dir).unwrap();
+            let one = Loaded::bundle(&bundle).unwrap();
+            match &mut all {
+                Some(all) => all.runs.extend(one.runs),
+                None => all = Some(one),
+            }
+        }
+    }
+    let mut loaded = all.unwrap();
+    if let Ok(keep) = std::env::var("TRIPTYCH_KEEP_FIGURES") {
+        write_all(&loaded, &Path::new(&keep).join("published")).unwrap();
+    }
+    let drawn = figures(&loaded);
+    let mut published = drawn
+        .iter()
+        .filter(|figure| figure.name.starts_with("published"));
+    let figure = published.next().unwrap();
+    assert_eq!(
+        (&*figure.name, published.next()),
+        ("published-compat-beldi-movie", None)
+    );
+    let svg = figure.svg().unwrap();
+    for text in [
+        "simulated; published points: Boki's artifact",
+        "in-sample",
+        "unknown",
+        "99th percentile",
+        "30 medians",
+    ] {
+        assert!(
+            svg.contains(&text.replace('\'', "&apos;")) || svg.contains(text),
+            "{text}"
+        );
+    }
+    let out = folder.path().join("out");
+    let files = write_all(&loaded, &out).unwrap();
+    assert!(files.contains(&out.join("published.md")));
+    let html = fs::read_to_string(out.join("report.html")).unwrap();
+    is_self_contained(&html);
+    assert!(html.contains("<h2>Beside published numbers"));
+    let markdown = fs::read_to_string(out.join("published.md")).unwrap();
+    assert!(markdown.contains("| 100 | beldi-direct | "), "{markdown}");
+    // Without runs on those latencies there is nothing of it.
+    loaded
+        .runs
+        .retain(|run| run.manifest.latency_profile == "aws-2025");
+    assert!(
+        !figures(&loaded)
+            .iter()
+            .any(|figure| figure.name.starts_with("published"))
+    );
+    let out = folder.path().join("other");
+    assert!(
+        !write_all(&loaded, &out)
+            .unwrap()
+            .contains(&out.join("published.md"))
+    );
+    let html = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(!html.contains("Beside published numbers"));
+}

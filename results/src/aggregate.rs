@@ -56,6 +56,8 @@ pub struct Point {
     pub runtime: String,
     /// The workload profile.
     pub profile: String,
+    /// The app that the profile is of.
+    pub app: String,
     /// The latency profile.
     pub latency_profile: String,
     /// The price sheet.
@@ -147,6 +149,7 @@ fn point(group: &[(&Manifest, &Summary)]) -> Point {
     Point {
         runtime: manifest.runtime.clone(),
         profile: manifest.profile.clone(),
+        app: manifest.app.clone(),
         latency_profile: manifest.latency_profile.clone(),
         price_sheet: manifest.price_sheet.clone(),
         time_label: manifest.time_label().to_string(),

@@ -10,18 +10,21 @@
 //! crate alone.
 
 pub mod aggregate;
+pub mod beside;
 pub mod bundle;
 pub mod campaign;
 pub mod error;
 mod files;
 pub mod format;
 mod gauges;
+mod grid;
 pub mod hlog;
 pub mod latency;
 pub mod loaded;
 pub mod manifest;
 pub mod oplog;
 pub mod price;
+pub mod published;
 pub mod summarise;
 pub mod summary;
 pub mod table;
@@ -33,10 +36,12 @@ pub use bundle::{RunBundle, RunData};
 pub use campaign::{Campaign, RunState, Saturation, Tried};
 pub use error::BundleError;
 pub use gauges::Gauge;
+pub use grid::Grid;
 pub use latency::{Latencies, Quantile};
 pub use loaded::{Loaded, LoadedRun};
 pub use manifest::{CampaignManifest, Environment, FaultMark, Faults, Manifest, PlannedRun};
 pub use price::{Arch, Cost, PriceError, PriceSheet};
+pub use published::{Published, PublishedError, PublishedWork};
 pub use summarise::{Summariser, summarise};
 pub use summary::{Summary, SummaryError};
 

@@ -386,6 +386,9 @@ fn work_per_request(work: &Work, requests: u64) -> BTreeMap<String, f64> {
         add("transaction attempts", transactions.attempts as f64);
         add("transaction conflicts", transactions.conflicts as f64);
     }
+    for (name, count) in &work.runtime {
+        add(name, *count as f64);
+    }
     each
 }
 

@@ -195,7 +195,8 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-fn clipped(text: &str, width: usize) -> String {
+/// `text`, or as much of its start as fits into `width` characters.
+pub(crate) fn clipped(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_string();
     }

@@ -3,7 +3,7 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
-use triptych_load::campaign::{FaultRates, known};
+use triptych_load::campaign::{FaultRates, Span, known};
 
 /// A benchmark suite for stateful serverless runtimes. A number without a verdict is not a result.
 #[derive(Debug, Parser)]
@@ -42,6 +42,14 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Write the figures and the HTML report of a campaign or bundle.
     Report(ReportArgs),
+    /// Run a cluster of the shared log, as processes on this machine.
+    Cluster(ClusterArgs),
+    /// Run one node of a cluster of the shared log.
+    Node(NodeArgs),
+    /// Put a load on a running cluster; measure it, and judge what was acknowledged.
+    Bench(BenchArgs),
+    /// Measure how long nodes work on each kind of message, for the simulator.
+    Calibrate(CalibrateArgs),
     /// List the names that exist.
     List(ListArgs),
     /// Print the JSON schema of campaign files.
@@ -277,6 +285,185 @@ pub(crate) struct ReportArgs {
     /// Where to write [default: a campaign's own folder; beside a bundle].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// Arguments of `cluster`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: ClusterCommand,
+}
+
+/// What can be done with a cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Start all nodes of a cluster file here, and end them with ^C.
+    Up(UpArgs),
+    /// Ask the nodes of a cluster how they are.
+    Status(StatusArgs),
+    /// Try many simulated clusters under faults, and judge what their clients saw.
+    Check(TrialArgs),
+    /// Print a small cluster file with everything that can be set.
+    Example,
+    /// Print the JSON schema of cluster files.
+    Schema,
+}
+
+/// Arguments of `cluster up`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    triptych cluster example > mine.toml\n  \
+    triptych cluster up mine.toml\n\n\
+    The nodes' log files are in the data folder.")]
+pub(crate) struct UpArgs {
+    /// The cluster file.
+    pub(crate) file: PathBuf,
+    /// The data folder [default: the file's].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Throw away the data that is there, and begin anew.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Seconds within which the cluster must be ready.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) patience: u64,
+}
+
+/// Arguments of `cluster check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych cluster check --seeds 10000\n  \
+    triptych cluster check --first-seed 4711 --seeds 1    one of them again\n\n\
+    Clients append, read and trim while nodes are killed and come back, links are cut, messages\n\
+    are lost, doubled and late, disks rot and all power fails; how likely each is, is drawn from the\n\
+    seed, and so is the layout. Simulated.")]
+pub(crate) struct TrialArgs {
+    /// How many seeds.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// The first seed.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub(crate) first_seed: u64,
+    /// Seeds at a time [default: the number of cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+}
+
+/// Arguments of `cluster status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// The cluster file.
+    pub(crate) file: PathBuf,
+    /// The data folder [default: the file's].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Arguments of `node`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    triptych node storage --config cluster.toml --id 200 --data /var/lib/triptych\n\n\
+    All nodes of a cluster need the same file. A node ends with ^C, or by SIGTERM; what it has\n\
+    promised is on its disk by then.")]
+pub(crate) struct NodeArgs {
+    /// What the node does.
+    #[arg(value_parser = PossibleValuesParser::new(["controller", "sequencer", "storage", "engine"]))]
+    pub(crate) role: String,
+    /// The cluster file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The node's number in the file.
+    #[arg(long, value_name = "N")]
+    pub(crate) id: u16,
+    /// The data folder [default: the file's].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// End when standard input does: for whoever starts nodes as its children.
+    #[arg(long)]
+    pub(crate) leash: bool,
+    /// Measure how long the node works on what it is given.
+    #[arg(long)]
+    pub(crate) measure: bool,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// The shared log: appends, and reads by where they are served.
+    Log(BenchLogArgs),
+}
+
+/// Arguments of `bench log`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych bench log mine.toml                                       everything, closed loop\n  \
+    triptych bench log mine.toml --what append --rate 2000 --rate 8000 open loop, two rates\n  \
+    triptych bench log mine.toml --clients 1 --clients 64 --payload 128 --payload 1024\n\n\
+    Every list is tried with every other. Exit status 1: something that was acknowledged is not\n\
+    there, or not as it should be.")]
+pub(crate) struct BenchLogArgs {
+    /// The cluster file.
+    pub(crate) file: PathBuf,
+    /// The data folder [default: the file's].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// What to ask; may be repeated [default: everything that the cluster's shape allows].
+    #[arg(long, value_parser = PossibleValuesParser::new(["append", "read-cached", "read-storage", "read-remote"]))]
+    pub(crate) what: Vec<String>,
+    /// Clients, each with a connection of its own; may be repeated.
+    #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) clients: Vec<u16>,
+    /// Requests per second over all clients, in an open loop; may be repeated [default: a closed
+    /// loop, each client asks when it was answered].
+    #[arg(long, value_name = "PER_SECOND")]
+    pub(crate) rate: Vec<f64>,
+    /// Bytes of a record; may be repeated.
+    #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = clap::value_parser!(u32).range(16..))]
+    pub(crate) payload: Vec<u32>,
+    /// How long is measured.
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = Span::parse)]
+    pub(crate) duration: Span,
+    /// How long before that nothing is measured.
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = Span::parse)]
+    pub(crate) warmup: Span,
+    /// Logbooks over which appends are spread.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) books: u64,
+    /// How many acknowledged records to read back, at most about.
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) read_back: u64,
+    /// The seed of an open loop's times.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write everything here too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Arguments of `calibrate`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Starts a cluster of its own on free ports, drives it with several loads, and\n\
+    fits what each kind of message costs. The profile says on what machine it was measured."
+)]
+pub(crate) struct CalibrateArgs {
+    /// A cluster file, for its shape and level [default: the example].
+    pub(crate) file: Option<PathBuf>,
+    /// Where to write the profile [default: to stdout].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// How long each load is measured.
+    #[arg(long, value_name = "SPAN", default_value = "3s", value_parser = Span::parse)]
+    pub(crate) duration: Span,
 }
 
 /// Arguments of `list`.

@@ -1,19 +1,26 @@
 //! The commands, a module each, and what several of them need.
 
+pub(crate) mod bench;
+pub(crate) mod calibrate;
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod conform;
 pub(crate) mod explore;
 pub(crate) mod history;
 pub(crate) mod list;
+pub(crate) mod node;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod saturate;
 pub(crate) mod selftest;
+pub(crate) mod trial;
 pub(crate) mod verify;
 
 use crate::exit::{CliError, Exit};
 use std::path::{Path, PathBuf};
+use triptych_cluster::file::ClusterFile;
+use triptych_cluster::up::folder::DataFolder;
 use triptych_load::campaign::{Campaign, DEFAULT};
 use triptych_results::{Loaded, RunBundle, model::Status};
 
@@ -22,11 +29,32 @@ fn read_campaign(file: Option<&PathBuf>) -> Result<Campaign, CliError> {
     let Some(file) = file else {
         return Ok(Campaign::parse("the default campaign", DEFAULT)?);
     };
-    let text = std::fs::read_to_string(file).map_err(|source| CliError::Unreadable {
-        file: file.clone(),
+    Ok(Campaign::parse(
+        &file.display().to_string(),
+        &read_text(file)?,
+    )?)
+}
+
+fn read_text(file: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(file).map_err(|source| CliError::Unreadable {
+        file: file.to_path_buf(),
         source,
-    })?;
-    Ok(Campaign::parse(&file.display().to_string(), &text)?)
+    })
+}
+
+/// A cluster from a file.
+fn read_cluster(file: &Path) -> Result<ClusterFile, CliError> {
+    Ok(ClusterFile::parse(
+        &file.display().to_string(),
+        &read_text(file)?,
+    )?)
+}
+
+/// The data folder of a cluster: the one that is named, or the file's.
+fn data_of(file: &ClusterFile, named: Option<&PathBuf>) -> PathBuf {
+    named
+        .cloned()
+        .unwrap_or_else(|| DataFolder::default_for(file))
 }
 
 /// What is in a folder that somebody names.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use triptych_cluster::node::NodeError;
+use triptych_cluster::up::UpError;
 use triptych_load::campaign::Mistakes;
 use triptych_load::run::RunError;
 use triptych_plots::PlotError;
@@ -65,6 +67,18 @@ pub(crate) enum CliError {
     /// A figure or report that cannot be made.
     #[error("the report cannot be made: {0}")]
     Plot(#[from] PlotError),
+    /// A cluster that does not come up.
+    #[error(transparent)]
+    Up(#[from] UpError),
+    /// A node that cannot run.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Something that should be there does not answer.
+    #[error("{0}")]
+    Absent(String),
+    /// The system refuses what the suite itself needs.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
     /// A run without a result.
     #[error("{id}: {error}")]
     Run {
@@ -88,11 +102,21 @@ impl CliError {
                 error: RunError::Config(_),
                 ..
             } => Exit::BadInput,
+            CliError::Up(UpError::Address { .. } | UpError::Folder(_) | UpError::Refused(_)) => {
+                Exit::BadInput
+            }
+            CliError::Node(error) if error.is_bad_input() => Exit::BadInput,
             CliError::Run {
                 error: RunError::Cancelled,
                 ..
-            } => Exit::Unknown,
-            CliError::Plot(_) | CliError::Run { .. } => Exit::Suite,
+            }
+            | CliError::Up(UpError::NotReady(_) | UpError::Stopped)
+            | CliError::Absent(_) => Exit::Unknown,
+            CliError::Plot(_)
+            | CliError::Run { .. }
+            | CliError::Up(UpError::Spawn { .. })
+            | CliError::Node(_)
+            | CliError::System(_) => Exit::Suite,
         }
     }
 }

@@ -26,6 +26,10 @@ fn main() -> ExitCode {
         Command::Verify(args) => commands::verify::run(&args),
         Command::History(args) => commands::history::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Cluster(args) => commands::cluster::run(&args),
+        Command::Node(args) => commands::node::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
+        Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::List(args) => commands::list::run(&args),
         Command::Schema => commands::list::schema(),
     };

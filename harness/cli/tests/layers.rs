@@ -19,10 +19,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["model"]),
     ("store-dynamodb", &["store", "world", "model"]),
     ("faas-lambda", &["faas", "world", "model"]),
+    ("nodes", &["world", "model"]),
+    ("log", &["nodes", "world", "model"]),
     ("site", &["api", "faas", "store", "world"]),
     (
         "runtime",
-        &["site", "api", "faas", "store", "world", "model"],
+        &[
+            "log", "nodes", "site", "api", "faas", "store", "world", "model",
+        ],
     ),
     ("app", &["api"]),
     ("workloads", &["api", "model"]),
@@ -32,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runtime",
             "app",
             "workloads",
+            "log",
             "site",
             "api",
             "faas",
@@ -61,9 +66,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
+    ("cluster", &["load", "log", "nodes", "world", "model"]),
     (
         "cli",
         &[
+            "cluster",
             "load",
             "conformance",
             "registry",
@@ -126,6 +133,11 @@ const KEPT: &[Kept] = &[
         crates: &["dynoxide"],
         by: &[],
         by_tests_of: &["store", "store-dynamodb", "bootstrap"],
+    },
+    Kept {
+        crates: &["fjall"],
+        by: &["nodes"],
+        by_tests_of: &[],
     },
     Kept {
         crates: &["plotters"],

@@ -127,5 +127,5 @@ fn the_campaigns_that_are_shipped_are_valid() {
         assert!(parsed.is_ok(), "{}", parsed.unwrap_err());
         seen += 1;
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 10);
 }

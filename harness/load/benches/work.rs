@@ -1,5 +1,5 @@
-//! What one request of each kind costs: instances, operations of the app on its data, and calls to
-//! the store, each runtime beside the others.
+//! What one request of each kind costs: instances, operations of the app on its data, calls to the
+//! store, and what the runtime counts besides, each runtime beside the others.
 //!
 //! Requests are sent one at a time, without faults, each after everything that the one before caused
 //! has ended, so the counts belong to the kind alone; they are means over the requests of that kind,
@@ -116,6 +116,7 @@ fn run(profile: &'static str, runtime: &'static str) -> BTreeMap<String, Sum> {
                 continue;
             }
             let before = (counter.reads.get(), counter.writes.get());
+            let counters = deployment.counters();
             let mut work = store.work();
             work.add(&pool.work());
             let request = world.begin_request(index, planned.kind);
@@ -138,6 +139,10 @@ fn run(profile: &'static str, runtime: &'static str) -> BTreeMap<String, Sum> {
                 let earlier = work.store_calls.get(&name).copied().unwrap_or(0);
                 *sum.work.store_calls.entry(name).or_default() += calls - earlier;
             }
+            for (name, count) in deployment.counters() {
+                let earlier = counters.get(&name).copied().unwrap_or(0);
+                *sum.work.runtime.entry(name.to_string()).or_default() += count - earlier;
+            }
             sum.work.read_half_units += after.read_half_units - work.read_half_units;
             sum.work.write_units += after.write_units - work.write_units;
         }
@@ -159,7 +164,7 @@ fn main() {
         }
         println!("{profile}");
         println!(
-            "  {:<20} {:<13} {:>5} {:>9} {:>6} {:>6} {:>11} {:>6} {:>6}  store calls by name",
+            "  {:<20} {:<13} {:>5} {:>9} {:>6} {:>6} {:>11} {:>6} {:>6}  calls by name",
             "kind", "runtime", "ok", "instances", "reads", "writes", "store calls", "RRU", "WRU"
         );
         let name: &'static str = profile.leak();
@@ -169,7 +174,7 @@ fn main() {
                 let sum = &sums[kind];
                 let mean = |count: u64| count as f64 / sum.requests as f64;
                 let calls: u64 = sum.work.store_calls.values().sum();
-                let names = sum.work.store_calls.iter();
+                let names = sum.work.store_calls.iter().chain(&sum.work.runtime);
                 let names: Vec<String> = names
                     .filter(|(_, calls)| **calls > 0)
                     .map(|(name, calls)| format!("{name} {:.1}", mean(*calls)))

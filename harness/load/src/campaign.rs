@@ -7,15 +7,16 @@
 
 mod check;
 pub mod known;
+mod read;
 mod sections;
 mod source;
 mod units;
 
+pub use read::{Contradiction, read};
 pub use sections::{
     ClientLimits, FaultRates, Full, GcPeriod, Platform, Saturation, Seeds, Setting, TimingConfig,
 };
-pub(crate) use source::nearest;
-pub use source::{Mistake, Mistakes};
+pub use source::{Mistake, Mistakes, nearest};
 pub use units::Span;
 
 use crate::drive::{Limits, WhenFull};
@@ -187,42 +188,16 @@ impl Campaign {
     /// # Errors
     /// Every mistake in it.
     pub fn parse(file: &str, text: &str) -> Result<Campaign, Mistakes> {
-        let failed = |mistakes| Mistakes {
-            file: file.to_owned(),
-            text: text.to_owned(),
-            mistakes,
-        };
-        let syntax = |error: toml::de::Error| Mistake {
-            at: error.span().unwrap_or(0..0),
-            what: error.message().to_owned(),
-            help: Vec::new(),
-        };
-        let (document, errors) = toml::de::DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            return Err(failed(errors.into_iter().map(syntax).collect()));
-        }
-        let mistakes = check::mistakes(&schema(), &document);
-        if !mistakes.is_empty() {
-            return Err(failed(mistakes));
-        }
-        // What the schema lets through, serde takes; its own message is a last resort.
-        let campaign: Campaign =
-            toml::from_str(text).map_err(|error| failed(vec![syntax(error)]))?;
-        let at = |path: &[&str]| check::place(&document, path);
-        let mistakes: Vec<Mistake> = campaign
-            .contradictions()
-            .into_iter()
-            .map(|(path, what)| Mistake {
-                at: at(&path.iter().map(String::as_str).collect::<Vec<_>>()),
-                what,
-                help: Vec::new(),
-            })
-            .collect();
-        if mistakes.is_empty() {
-            Ok(campaign)
-        } else {
-            Err(failed(mistakes))
-        }
+        read(file, text, &schema(), |campaign: &Campaign| {
+            let wrong = campaign.contradictions().into_iter();
+            wrong
+                .map(|(path, what)| Contradiction {
+                    path,
+                    what,
+                    help: Vec::new(),
+                })
+                .collect()
+        })
     }
 
     /// What does not fit together, with the path of the key to blame.

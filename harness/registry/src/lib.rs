@@ -123,7 +123,21 @@ fn shipped() -> Vec<RuntimeEntry> {
         },
         RuntimeEntry {
             name: "boki",
-            about: "log-based, on a shared log beside the store: BokiFlow with its gaps closed",
+            about: "workflows on a shared log: BokiFlow, with a simulated cluster of the log",
+            declares: triptych_boki::DECLARES,
+            workflows: true,
+            deploy: triptych_boki::deploy,
+        },
+        RuntimeEntry {
+            name: "boki-ticks",
+            about: "boki with the published timers of 300 us in the log, to compare with",
+            declares: triptych_boki::DECLARES,
+            workflows: true,
+            deploy: triptych_boki::deploy_on_ticks,
+        },
+        RuntimeEntry {
+            name: "boki-model",
+            about: "boki on a model that promises no more than a log must: to test it, not to measure",
             declares: triptych_boki::DECLARES,
             workflows: true,
             deploy: triptych_boki::deploy_on_model_log,

@@ -58,8 +58,8 @@ async fn insist<T, F: Future<Output = Result<T, Failure>>>(
 
 /// All records of a stream from a place on.
 async fn all(shared: &Shared, tag: Tag, mut from: SeqNum) -> Looked<Vec<Placed>> {
-    let book = Book::new(shared.port.unmetered(), BOOK);
-    book.observe(shared.port.asked().newest.get());
+    let book = Book::new(shared.log.unmetered(), BOOK);
+    book.observe(shared.log.asked().newest.get());
     let mut all = Vec::new();
     loop {
         let page = insist(shared, || book.read_some(tag, from, PAGE)).await?;
@@ -181,13 +181,13 @@ async fn look_at(shared: &Shared, table: &Name, item: &Item, state: &mut State) 
 
 /// What was asked of the log so far, and what it keeps.
 pub(crate) async fn gauges(shared: &Shared) -> Looked<Gauges> {
-    let asked = shared.port.asked();
+    let asked = shared.log.asked();
     let mut gauges = Gauges::from([
         (Name::from("log_appends"), asked.appends.get()),
         (Name::from("log_reads"), asked.reads.get()),
         (Name::from("log_trims"), asked.trims.get()),
     ]);
-    let port = shared.port.unmetered();
+    let port = shared.log.unmetered();
     match insist(shared, || port.ask(Request::Status)).await? {
         Reply::Status { gauges: found, .. } => {
             let named = |(name, amount): (String, u64)| (Name::from(format!("log_{name}")), amount);

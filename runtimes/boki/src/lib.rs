@@ -17,6 +17,7 @@
 //! transactions that a replay repeats, locks that stay behind, requests lost before their first
 //! record, a log that only grows.
 
+mod cluster;
 mod collector;
 mod dump;
 mod instance;
@@ -31,13 +32,14 @@ mod tx;
 mod wrapper;
 
 use dump::Watch;
-use meter::Meter;
+use meter::Log;
 use std::rc::Rc;
 use triptych_api::model::to_value;
 use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, State, Value, client_view};
 use triptych_faas::{
     Answer, Deployment, Gauges, Handler, InvokeError, Machine, Payload, Timer, timer_payload,
 };
+use triptych_log::sim::SimCluster;
 use triptych_log::{BookId, Conduct, ModelLog, Port};
 use triptych_site::{Site, tables};
 use wrapper::{RESTART, SWEEP};
@@ -101,32 +103,44 @@ pub enum Bug {
 /// What all executions share.
 struct Shared {
     site: Rc<Site>,
-    port: Rc<Meter>,
+    log: Log,
     watch: Watch,
     bug: Option<Bug>,
 }
 
-/// Puts the site's app on BokiFlow, with the log behind this port.
-pub fn deploy(site: Site, port: Rc<dyn Port>) -> Rc<dyn Deployment> {
-    deploy_with(site, port, None)
+/// Puts the site's app on BokiFlow, with a simulated cluster of the log beside it: the published
+/// layout, service times as measured, links as in the profile `ec2-lan`. An execution is on the host
+/// of one of the engines. A site of real time is refused at [`Deployment::prepare`], because there is
+/// no log that its processes could share.
+pub fn deploy(site: Site) -> Rc<dyn Deployment> {
+    on_cluster(site, cluster::Pace::AtOnce)
 }
 
-/// The same with a seeded defect, if there is one.
+/// The same with the published code's timers: what storages have, and cuts, are told every 300 µs,
+/// not at once.
+pub fn deploy_on_ticks(site: Site) -> Rc<dyn Deployment> {
+    on_cluster(site, cluster::Pace::Ticks)
+}
+
+fn on_cluster(site: Site, pace: cluster::Pace) -> Rc<dyn Deployment> {
+    let (ports, log) = match site.world.is_virtual() {
+        true => {
+            let cluster = cluster::start(&site.world, pace);
+            (cluster::ports(&cluster), Source::Cluster(cluster))
+        }
+        false => (Vec::new(), Source::None),
+    };
+    boki(site, ports, log, None)
+}
+
+/// Puts the site's app on BokiFlow, with the log behind this port and a seeded defect, if there is
+/// one.
 pub fn deploy_with(site: Site, port: Rc<dyn Port>, bug: Option<Bug>) -> Rc<dyn Deployment> {
-    Rc::new(Boki {
-        shared: Rc::new(Shared {
-            site: Rc::new(site),
-            port: Rc::new(Meter::new(port)),
-            watch: Watch::default(),
-            bug,
-        }),
-        lacks_log: false,
-    })
+    boki(site, vec![port], Source::Given, bug)
 }
 
-/// Puts the site's app on BokiFlow, with the model of a log in memory ([`ModelLog`]). It is one
-/// process's own, so a site of real time, whose functions run in many, is refused at
-/// [`Deployment::prepare`].
+/// Puts the site's app on BokiFlow, with the model of a log in memory ([`ModelLog`]), which promises
+/// no more than a log must.
 pub fn deploy_on_model_log(site: Site) -> Rc<dyn Deployment> {
     deploy_on_model_log_with(site, Conduct::default(), None)
 }
@@ -137,33 +151,59 @@ pub fn deploy_on_model_log_with(
     conduct: Conduct,
     bug: Option<Bug>,
 ) -> Rc<dyn Deployment> {
-    let lacks_log = !site.world.is_virtual();
-    let log = ModelLog::new(&site.world, conduct);
+    let log: Rc<dyn Port> = Rc::new(ModelLog::new(&site.world, conduct));
+    let source = match site.world.is_virtual() {
+        true => Source::Given,
+        false => Source::None,
+    };
+    boki(site, vec![log], source, bug)
+}
+
+fn boki(site: Site, ports: Vec<Rc<dyn Port>>, log: Source, bug: Option<Bug>) -> Rc<dyn Deployment> {
     Rc::new(Boki {
         shared: Rc::new(Shared {
             site: Rc::new(site),
-            port: Rc::new(Meter::new(Rc::new(log))),
+            log: Log::new(ports),
             watch: Watch::default(),
             bug,
         }),
-        lacks_log,
+        log,
     })
 }
 
 struct Boki {
     shared: Rc<Shared>,
+    log: Source,
+}
+
+/// Where the log comes from.
+enum Source {
+    /// Whoever deploys has one.
+    Given,
+    /// It was made for this installation.
+    Cluster(SimCluster),
     /// The world is a real one, and nobody has said where its log is.
-    lacks_log: bool,
+    None,
 }
 
 impl Deployment for Boki {
     fn prepare(&self) -> LocalBoxFuture<'static, Result<(), String>> {
-        if self.lacks_log {
-            let why = "boki needs a log: in real time its functions run in processes of their own, \
-                       and no log is configured that they could share";
-            return Box::pin(async move { Err(why.to_owned()) });
-        }
-        Box::pin(tables::create(Rc::clone(&self.shared.site), Vec::new()))
+        let tables = tables::create(Rc::clone(&self.shared.site), Vec::new());
+        let why = match &self.log {
+            Source::Given => return Box::pin(tables),
+            Source::Cluster(cluster) => {
+                let cluster = cluster.clone();
+                return Box::pin(async move {
+                    cluster::ready(&cluster).await?;
+                    tables.await
+                });
+            }
+            Source::None => {
+                "boki needs a log: in real time its functions run in processes of their own, and \
+                 no log is configured that they could share"
+            }
+        };
+        Box::pin(async move { Err(why.to_owned()) })
     }
 
     fn functions(&self) -> Vec<(Name, Handler)> {
@@ -238,6 +278,19 @@ impl Deployment for Boki {
 
     fn dump(&self) -> LocalBoxFuture<'static, Result<State, String>> {
         Box::pin(dump::dump(Rc::clone(&self.shared)))
+    }
+
+    fn counters(&self) -> Gauges {
+        let asked = self.shared.log.asked();
+        let counts = [
+            ("log appends", &asked.appends),
+            ("log reads", &asked.reads),
+            ("log trims", &asked.trims),
+        ];
+        let counts = counts.into_iter();
+        counts
+            .map(|(name, count)| (Name::from(name), count.get()))
+            .collect()
     }
 
     fn gauges(&self) -> LocalBoxFuture<'static, Result<Gauges, String>> {

@@ -4,9 +4,16 @@ use futures_util::future::LocalBoxFuture;
 use std::cell::Cell;
 use std::rc::Rc;
 use triptych_log::{Failure, Port, Progress, Reply, Request};
+use triptych_world::mix;
+
+/// The log, as the executions of an installation reach it: a port at each host that they may be on.
+pub(crate) struct Log {
+    ports: Vec<Rc<dyn Port>>,
+    asked: Rc<Asked>,
+}
 
 /// A port that counts what goes through it.
-pub(crate) struct Meter {
+struct Meter {
     port: Rc<dyn Port>,
     asked: Rc<Asked>,
 }
@@ -20,19 +27,29 @@ pub(crate) struct Asked {
     pub(crate) newest: Cell<Progress>,
 }
 
-impl Meter {
-    pub(crate) fn new(port: Rc<dyn Port>) -> Self {
+impl Log {
+    /// At least one port.
+    pub(crate) fn new(ports: Vec<Rc<dyn Port>>) -> Self {
         let asked = Rc::default();
-        Meter { port, asked }
+        Log { ports, asked }
     }
 
     pub(crate) fn asked(&self) -> &Asked {
         &self.asked
     }
 
-    /// The port without the meter, for whoever looks from outside.
+    /// The port of the host that an execution is on, by the execution's path.
+    pub(crate) fn at(&self, path: u64) -> Rc<dyn Port> {
+        let host = mix(path, 0) % self.ports.len() as u64;
+        Rc::new(Meter {
+            port: Rc::clone(&self.ports[host as usize]),
+            asked: Rc::clone(&self.asked),
+        })
+    }
+
+    /// A port without a meter, for whoever looks from outside.
     pub(crate) fn unmetered(&self) -> Rc<dyn Port> {
-        Rc::clone(&self.port)
+        Rc::clone(&self.ports[0])
     }
 }
 

@@ -97,7 +97,7 @@ impl Run {
         instance: Name,
         progress: Progress,
     ) -> Self {
-        let book = Book::new(Rc::clone(&shared.port) as _, crate::BOOK);
+        let book = Book::new(shared.log.at(effects.scope.path()), crate::BOOK);
         book.observe(progress);
         let log = Journal {
             book,

@@ -69,4 +69,10 @@ pub trait Deployment {
     fn gauges(&self) -> LocalBoxFuture<'static, Result<Gauges, String>> {
         Box::pin(async { Ok(Gauges::new()) })
     }
+
+    /// How much it has done since it was deployed besides calls to store and platform, which count
+    /// themselves: `log appends` and the like. No amount ever goes down. Nothing by default.
+    fn counters(&self) -> Gauges {
+        Gauges::new()
+    }
 }

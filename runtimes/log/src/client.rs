@@ -45,6 +45,11 @@ impl Book {
         }
     }
 
+    /// Which logbook it is.
+    pub fn id(&self) -> BookId {
+        self.book
+    }
+
     /// What was seen through this handle, to be handed along with a call or a reply.
     pub fn progress(&self) -> Progress {
         self.progress.get()

@@ -1,6 +1,6 @@
 //! How a cluster is set up: what all of its nodes must agree on before the first view.
 
-use crate::Shape;
+use crate::{Role, Shape};
 use serde::{Deserialize, Serialize};
 use triptych_nodes::NodeId;
 use triptych_world::{MS, Nanos, SECOND, US};
@@ -144,6 +144,19 @@ impl Config {
             storages: nodes(200, storages),
             engines: nodes(1000, engines),
         }
+    }
+
+    /// All nodes with their roles.
+    pub fn nodes(&self) -> Vec<(Role, NodeId)> {
+        let roles = [
+            (Role::Controller, &self.controllers),
+            (Role::Sequencer, &self.sequencers),
+            (Role::Storage, &self.storages),
+            (Role::Engine, &self.engines),
+        ];
+        let all = roles.into_iter();
+        all.flat_map(|(role, nodes)| nodes.iter().map(move |&node| (role, node)))
+            .collect()
     }
 
     /// Whether a cluster can be made of it.

@@ -27,13 +27,17 @@ pub mod ids;
 pub mod member;
 pub mod message;
 pub mod model;
+mod port;
 mod record;
+mod role;
 pub mod sequencer;
+pub mod sim;
 pub mod storage;
 pub mod view;
 
 pub use client::{Book, Port};
 pub use config::{Config, ConfigError, Level, Limits, Timing};
+pub use controller::Controller;
 pub use ids::{BookId, EVERY, LogId, Progress, SeqNum, Shard, Tag, Term, ViewId};
 pub use member::{MEMBERSHIP, Membership};
 pub use message::{
@@ -42,4 +46,6 @@ pub use message::{
 };
 pub use model::{Conduct, ModelLog};
 pub use record::{Condition, Entry, Record, Step, Trim};
+pub use role::{Bugs, Role};
+pub use sequencer::Sequencer;
 pub use view::{Final, Member, Shape, View, assigned, quorum};

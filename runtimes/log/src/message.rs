@@ -106,7 +106,8 @@ pub enum Message {
         entries: Vec<Arc<Entry>>,
     },
     /// Asks for committed entries from a number on. The answer, [`Message::Committed`], has as many
-    /// as the other likes, without gaps, and may be empty.
+    /// as the other likes, without gaps, and may be empty; but whoever has 16 or more does not answer
+    /// with fewer, so that fewer are all that it has.
     FetchEntries {
         /// The term.
         term: Term,
@@ -144,12 +145,13 @@ pub enum Message {
         /// What is wanted.
         read: Read,
     },
-    /// What an index found: places, and the records as far as that engine has them in its cache.
+    /// What an index found: places, in whose shard each is (so that the asking engine knows its
+    /// holders), and the records as far as that engine has them in its cache.
     Answer {
         /// The asking engine's number.
         op: u64,
         /// The places with what is known of each; or why the question was not for this engine.
-        found: Result<Vec<(SeqNum, Option<Found>)>, NotHere>,
+        found: Result<Vec<(SeqNum, triptych_nodes::NodeId, Option<Found>)>, NotHere>,
         /// Where the index was.
         progress: Progress,
     },
@@ -532,7 +534,7 @@ impl triptych_nodes::Message for Message {
             } => {
                 let found = found.iter();
                 found
-                    .map(|(_, known)| 9 + known.as_ref().map_or(0, Found::size))
+                    .map(|(_, _, known)| 11 + known.as_ref().map_or(0, Found::size))
                     .sum()
             }
             Message::ReadDone {

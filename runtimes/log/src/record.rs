@@ -66,8 +66,9 @@ pub enum Step {
     Release {
         /// The trim, once more.
         trim: Trim,
-        /// Records at or after the bounds, ordered before the trim, that were refused because of
-        /// these streams.
+        /// Records ordered before the trim that were refused because of these streams, or because
+        /// of [`crate::EVERY`], except those that an earlier release lists. Also records before the
+        /// bounds: other streams that they name may be read on.
         refused: Vec<SeqNum>,
     },
 }

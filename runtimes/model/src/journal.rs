@@ -106,6 +106,10 @@ pub struct Work {
     /// What became of transactions; nothing if nobody listened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transactions: Option<Transactions>,
+    /// What the runtime did besides calls to store and platform, by name (`log appends`), as it
+    /// counts it itself; nothing for most.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub runtime: std::collections::BTreeMap<String, u64>,
 }
 
 impl Work {
@@ -142,6 +146,9 @@ impl Work {
             own.begun += other.begun;
             own.attempts += other.attempts;
             own.conflicts += other.conflicts;
+        }
+        for (name, count) in &other.runtime {
+            *self.runtime.entry(name.clone()).or_default() += count;
         }
     }
 }

@@ -12,14 +12,27 @@
 //!   overtaken. A node repairs what is lost.
 //! * Effects of one call take place in the order in which they were asked for.
 //! * Writes of one [`Persist`] are atomic, and a later one is never durable without the earlier ones.
+//! * Time is a node's own: it does not go back while the node lives, and says nothing to other nodes
+//!   or to its next life.
 //! * Timers may ring late, and ring once. They cannot be taken back: a node that has changed its mind
 //!   ignores them.
 //! * A node that crashes loses everything but what was persisted, and is started again by its factory
 //!   from [`Stored`].
+//!
+//! The drivers are [`sim`] and, with the feature `process`, `tcp`; a process keeps its data in a
+//! `disk` folder.
 
+pub mod bytes;
+#[cfg(feature = "process")]
+pub mod disk;
+mod metrics;
 mod out;
+pub mod sim;
 mod stored;
+#[cfg(feature = "process")]
+pub mod tcp;
 
+pub use metrics::{KindCounts, Metrics};
 pub use out::{Durability, Key, Out, Persist, Read, Write};
 pub use stored::Stored;
 pub use triptych_world::Nanos;

@@ -14,6 +14,7 @@ use triptych_load::campaign::Campaign;
 use triptych_load::execute::{self, Event, Job};
 use triptych_load::pool::Cancel;
 use triptych_oracle::Floors;
+use triptych_plots::PUBLISHED;
 use triptych_results::campaign::{CAMPAIGN, RUNS, SATURATION};
 use triptych_results::model::{Status, Verdict};
 use triptych_results::{CampaignManifest, Loaded};
@@ -139,7 +140,7 @@ fn clear(out: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         result => result,
     };
-    for file in [CAMPAIGN, SATURATION, "report.html"] {
+    for file in [CAMPAIGN, SATURATION, "report.html", PUBLISHED] {
         gone(fs::remove_file(out.join(file)))?;
     }
     for dir in [RUNS, "figures"] {

@@ -103,7 +103,8 @@ pub(super) fn latency_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": latencies() })
 }
 
-pub(super) fn id(_: &mut SchemaGenerator) -> Schema {
+/// A name that can be a folder's.
+pub fn id(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "id", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$" })
 }
 

@@ -73,7 +73,7 @@ fn floor(text: &str, at: usize) -> usize {
 }
 
 /// The name that was probably meant, if any is near: at most a third of its letters differ.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known
         .into_iter()
         .map(|known| (distance(name, known), known));

@@ -33,6 +33,10 @@ impl System {
     pub(super) fn work(&self) -> Work {
         let mut work = self.store.work();
         work.add(&self.pool.work());
+        let counters = self.deployment.counters().into_iter();
+        work.runtime = counters
+            .map(|(name, count)| (name.to_string(), count))
+            .collect();
         work
     }
 
@@ -158,5 +162,10 @@ pub(super) fn difference(mut now: Work, before: &Work) -> Work {
     now.store_bytes_in -= before.store_bytes_in;
     now.store_bytes_out -= before.store_bytes_out;
     now.payload_bytes -= before.payload_bytes;
+    for (name, count) in &before.runtime {
+        if let Some(now) = now.runtime.get_mut(name) {
+            *now -= count;
+        }
+    }
     now
 }

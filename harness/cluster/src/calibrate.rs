@@ -1,0 +1,221 @@
+//! Service times for the simulator, measured on real nodes.
+//!
+//! A cluster of processes is started with nodes that measure how long they work on what they are
+//! given, and is driven with loads of different sizes and batchings, anew for each. From what the
+//! nodes leave, [`profile`] fits what a message of each kind costs, and each unit and byte of it.
+
+pub mod fit;
+pub mod profile;
+
+use crate::bench::drive::Plan;
+use crate::bench::log::{Kind, Load, Served, Target};
+use crate::connect;
+use crate::file::ClusterFile;
+use crate::up::{Cluster, Start, UpError};
+use profile::{Profile, Samples};
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+use triptych_load::pool::Cancel;
+use triptych_world::{MS, Nanos, Options, World};
+
+/// Why there is no profile.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    /// The cluster does not come up.
+    #[error(transparent)]
+    Up(#[from] UpError),
+    /// A load has no outcome, or one that shows a broken promise.
+    #[error("{0}")]
+    Load(String),
+    /// The nodes have left nothing.
+    #[error("no node has left any measurements")]
+    Nothing,
+    /// The system refuses something.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+/// How long to wait for a cluster, and for its end: nodes write what they have measured then.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The loads: what is asked, clients, bytes of a record.
+const LOADS: [(Kind, usize, usize); 9] = [
+    (Kind::Append, 1, 128),
+    (Kind::Append, 8, 128),
+    (Kind::Append, 64, 128),
+    (Kind::Append, 8, 1024),
+    (Kind::Append, 1, 8192),
+    (Kind::Append, 32, 8192),
+    (Kind::Read(Served::Cached), 8, 1024),
+    (Kind::Read(Served::Storage), 8, 1024),
+    (Kind::Read(Served::Remote), 8, 4096),
+];
+
+/// Measures. `told` hears of each load before it begins.
+///
+/// # Errors
+/// [`CalibrateError`].
+pub fn calibrate(
+    file: &ClusterFile,
+    start: &Start,
+    span: Nanos,
+    cancel: &Arc<Cancel>,
+    mut told: impl FnMut(&str),
+) -> Result<Profile, CalibrateError> {
+    let start = Start {
+        fresh: true,
+        arguments: vec!["--measure".to_owned()],
+        ..start.clone()
+    };
+    let mut measured: Vec<Samples> = Vec::new();
+    for (n, (kind, clients, payload)) in (1..).zip(LOADS) {
+        told(&format!(
+            "{n} of {}: {}, {clients} clients, {payload} bytes",
+            LOADS.len(),
+            kind.name()
+        ));
+        let mut cluster = Cluster::start(file, &start)?;
+        cluster.wait_ready(PATIENCE, cancel)?;
+        let load = Load {
+            kind,
+            clients,
+            payload,
+            books: 1,
+            plan: Plan {
+                pace: crate::bench::drive::Pace::Closed,
+                warmup: 200 * MS,
+                span,
+                seed: 1,
+            },
+            read_back: Some(5_000),
+        };
+        drive(file, &cluster, load, cancel)?;
+        let folder = crate::up::folder::DataFolder::at(cluster.folder().dir());
+        let killed = cluster.stop(PATIENCE);
+        if cancel.is_cancelled() {
+            return Err(UpError::Stopped.into());
+        }
+        if let Some(node) = killed.first() {
+            return Err(CalibrateError::Load(format!("{node} did not stop")));
+        }
+        for node in file.nodes() {
+            let text = fs::read_to_string(folder.samples(&node))?;
+            let samples = serde_json::from_str(&text).map_err(std::io::Error::other)?;
+            measured.push(samples);
+        }
+    }
+    match measured.iter().all(Samples::is_empty) {
+        true => Err(CalibrateError::Nothing),
+        false => Ok(profile::profile(&measured)),
+    }
+}
+
+/// Puts one load on the cluster.
+fn drive(
+    file: &ClusterFile,
+    cluster: &Cluster,
+    load: Load,
+    cancel: &Arc<Cancel>,
+) -> Result<(), CalibrateError> {
+    World::run_real(1, Options::default(), |world| async move {
+        let connect = |engine| connect::port(&world, file, engine);
+        let target = Target {
+            world: &world,
+            file,
+            folder: cluster.folder(),
+            connect: &connect,
+            cancel,
+        };
+        let outcome = target.measure(load).await;
+        let outcome = outcome.map_err(|error| CalibrateError::Load(error.to_string()))?;
+        // Times of a cluster that does not do its work are worth nothing.
+        match outcome.verdict.kept() && outcome.verdict.checked > 0 {
+            true => Ok(()),
+            false => Err(CalibrateError::Load(outcome.told())),
+        }
+    })?
+}
+
+/// A profile as a file, with what it was measured on.
+pub fn to_toml(profile: &Profile, machine: &str, level: &str) -> String {
+    let body = toml::to_string(profile).unwrap_or_else(|error| format!("# {error}\n"));
+    format!(
+        "# Service times of the log's nodes, measured by `triptych calibrate`: {machine}.\n\
+         # Measured on a shared machine with all nodes and the load on it, at level `{level}`: they\n\
+         # have interruptions by others in them. Good for simulating, not for ranking.\n\
+         # [service] is what the simulator takes: one cost per unit and per byte for all kinds, fitted\n\
+         # together by least squares without negative costs. `error` is relative to what was measured.\n\
+         # [kinds.…] is the fit of each kind by itself.\n\n{body}"
+    )
+}
+
+/// The machine, in words: processor, cores, system, day.
+pub fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model.trim());
+    let system = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let days = seconds.map_or(0, |since| since.as_secs() / 86_400);
+    format!(
+        "{model}, {} cores, Linux {}, {}",
+        triptych_load::pool::cores(),
+        system.trim(),
+        day(days)
+    )
+}
+
+/// The date of a day, counted from 1970-01-01.
+fn day(days: u64) -> String {
+    let leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let (mut year, mut left) = (1970, days);
+    loop {
+        let length = 365 + u64::from(leap(year));
+        if left < length {
+            break;
+        }
+        left -= length;
+        year += 1;
+    }
+    let february = 28 + u64::from(leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if left < length {
+            break;
+        }
+        left -= length;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}", left + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_dates() {
+        let known = [
+            (0, "1970-01-01"),
+            (58, "1970-02-28"),
+            (789, "1972-02-29"),
+            (11_016, "2000-02-29"),
+            (20_783, "2026-11-26"),
+            (364, "1970-12-31"),
+        ];
+        for (days, date) in known {
+            assert_eq!(day(days), date);
+        }
+    }
+
+    #[test]
+    fn a_profile_reads_back() {
+        let profile = profile::profile(&[]);
+        let text = to_toml(&profile, &machine(), "memory");
+        assert!(text.starts_with("# Service times"));
+        assert_eq!(toml::from_str::<Profile>(&text).unwrap(), profile);
+    }
+}
