@@ -5,7 +5,7 @@ mod common;
 
 use std::rc::Rc;
 use triptych_api::Retries;
-use triptych_boki::{deploy, deploy_on_model_log};
+use triptych_boki::{deploy_on_model_log, deploy_with};
 use triptych_faas::{PoolConfig, SimPool};
 use triptych_log::{Conduct, ModelLog};
 use triptych_site::Site;
@@ -32,7 +32,7 @@ fn a_real_world_without_a_log_is_refused_and_one_with_a_log_is_not() {
     let prepared = World::run_real(1, Options::default(), |world| async move {
         let without = deploy_on_model_log(site(&world)).prepare().await;
         let log = Rc::new(ModelLog::new(&world, Conduct::default()));
-        let with = deploy(site(&world), log).prepare().await;
+        let with = deploy_with(site(&world), log, None).prepare().await;
         (without, with)
     });
     let (without, with) = prepared.expect("it starts");
