@@ -32,7 +32,7 @@ fn account(input: &Value, field: &str) -> String {
 /// noted in its transaction, and gives it to another one; `Tell` sends two notes in a transaction,
 /// which is refused if both accounts are the same; `Audit` reads both at once in a transaction, and adds
 /// to the second one as much as they have; `Waver` is no function that one may write: it adds one in a transaction, but
-/// its execution number `from` refuses to.
+/// every other execution refuses to: the second one and so on if `from` is zero, else the first one.
 pub(crate) fn app() -> App {
     let wavered = Rc::new(Cell::new(0));
     let bank: Handler = Rc::new(move |ctx, call: Call| {
@@ -61,7 +61,7 @@ pub(crate) fn app() -> App {
             }
             if &*call.op == "Waver" {
                 wavered.set(wavered.get() + 1);
-                let refuses = call.input.get("from") == Some(&Value::Int(wavered.get()));
+                let refuses = call.input.get("from") == Some(&Value::Int(wavered.get() % 2));
                 ctx.transaction(async |tx| {
                     tx.update("bank", &to, None, add(1)).await?;
                     match refuses {
