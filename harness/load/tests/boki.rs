@@ -6,8 +6,10 @@ mod common;
 
 use common::boki;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use triptych_boki::Bug;
+use triptych_faas::Deployment;
 use triptych_load::campaign::{Campaign, FaultRates};
 use triptych_load::pool::{self, Cancel};
 use triptych_load::run::{Subject, Watch, run_subject};
@@ -39,12 +41,10 @@ fn it_keeps_its_promises_to_every_app() {
     }
 }
 
+type Deploy = fn(triptych_registry::Site) -> Rc<dyn Deployment>;
+
 /// The rules that are violated over some seeds.
-fn caught(
-    profile: &str,
-    rate: u64,
-    deploy: fn(triptych_registry::Site) -> std::rc::Rc<dyn triptych_faas::Deployment>,
-) -> BTreeSet<String> {
+fn caught(profile: &str, rate: u64, deploy: Deploy) -> BTreeSet<String> {
     let mut rules = BTreeSet::new();
     let small = triptych_workloads::find(profile)
         .expect("it exists")
@@ -75,4 +75,20 @@ fn without_a_bug_everything_is_valid() {
     assert_eq!(sound, BTreeSet::new());
     let sound = caught("hot-travel-1", 20, |site| boki(site, None));
     assert_eq!(sound, BTreeSet::new());
+}
+
+/// A seeded bug is caught by the rule that is meant for it, at least.
+fn assert_caught(profile: &str, rate: u64, meant: &str, deploy: Deploy) {
+    let rules = caught(profile, rate, deploy);
+    assert!(rules.contains(meant), "meant for {meant}: {rules:?}");
+}
+
+#[test]
+fn transactions_that_do_not_hold_show_in_their_histories_or_in_what_they_leave() {
+    let ledger = |meant, deploy| assert_caught("hot-ledger", 20, meant, deploy);
+    ledger("X2", |site| boki(site, Some(Bug::LocksOutsideSteps)));
+    ledger("X2", |site| boki(site, Some(Bug::UnlockOnlyWritten)));
+    ledger("L1", |site| boki(site, Some(Bug::NoReadLocks)));
+    ledger("H-internal", |site| boki(site, Some(Bug::NoReadYourWrites)));
+    ledger("H-G1a", |site| boki(site, Some(Bug::ApplyBeforeDecision)));
 }

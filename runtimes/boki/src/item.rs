@@ -41,7 +41,8 @@
 //! *Nothing is lost:* an outcome on the log is one that the item had, because only who has written
 //! the version, or has read it, appends its outcome.
 //!
-//! *A lock* keeps changes out: they wait, and a write asks for there being no lock. `SEAL` keeps out
+//! *A lock* keeps changes out: they wait, and a write asks for there being no lock. They have no place
+//! in the lock's queue ([`crate::lock`]), so on a key that transactions never let go of they starve. `SEAL` keeps out
 //! transactions' own late messages; see [`crate::lock`]. A version that a transaction has written has
 //! no owner: the seal says that it was applied.
 //!

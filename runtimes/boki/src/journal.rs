@@ -1,11 +1,15 @@
 //! How an execution speaks to the log: appends that are owned by the log, and are tried again until
 //! there is an end; reads of whole streams.
 //!
+//! **A read may be old**, but not older than what the handle has seen. Whoever goes by *not* finding
+//! something has to have seen enough: by an append of its own, by what it was told, or by
+//! [`Journal::freshen`].
+//!
 //! **Whatever is appended may be there twice**, because nobody may know what became of it, or because
 //! two executions of one instance append the same. So no record here means anything by being there
 //! once more: the first one of its kind counts. Where that is not enough, the append has a condition.
 
-use crate::record::Entry;
+use crate::record::{Entry, nothing};
 use std::future::Future;
 use triptych_api::{Error, Result};
 use triptych_log::{Book, Condition, Failure, Found, SeqNum, Tag};
@@ -93,6 +97,12 @@ impl Journal {
                 Err(failure) => self.again(&mut tried, failure).await?,
             }
         }
+    }
+
+    /// Takes a place in the order of the log, so that whatever was acknowledged to anybody before this
+    /// was called is seen from now on. Leaves no record: what it asks for is to trim nothing.
+    pub(crate) async fn freshen(&self, point: &'static str) -> Result<()> {
+        self.trim(point, vec![(nothing(), SeqNum::ZERO)]).await
     }
 
     async fn read<T, F: Future<Output = std::result::Result<T, Failure>>>(

@@ -20,6 +20,10 @@
 //! So it waits for one holder, not for all who come by. The word goes with its decision. Who waits
 //! reads the stream and blocks until there is a further record.
 //!
+//! Changes outside of transactions have no place there. They wait until they find the item without a
+//! mark, and on a key that transactions give to one another without a pause that may take as long as
+//! they do: such a change may be overtaken by any number of transactions.
+//!
 //! **The mark.** The store knows nothing of the log, so whoever has a lock marks the item with it
 //! (`LOCK`), before it reads or writes there; that is what keeps changes outside of transactions away
 //! ([`crate::item`]). The mark carries the number of the record that gave the lock, and so does the

@@ -35,7 +35,7 @@ impl End {
 
     pub(crate) async fn make(&self, run: &Run) -> Result<Value> {
         let step = Step::new("end");
-        run.finish_tx(&step, &self.tx, self.commit).await?;
+        run.end_as(&step, &self.tx, self.commit).await?;
         Ok(Value::Null)
     }
 }

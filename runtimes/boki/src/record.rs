@@ -14,6 +14,7 @@ const STEPS: u64 = 0x12;
 const LOCKS: u64 = 0x13;
 const TRANSACTIONS: u64 = 0x14;
 const OUTCOMES: u64 = 0x15;
+const NOTHING: u64 = 0x16;
 
 fn tag(kind: u64, parts: &[&str]) -> Tag {
     let hash = parts.iter().fold(kind, |hash, part| mix_str(hash, part));
@@ -43,6 +44,11 @@ pub(crate) fn transaction(tx: &str) -> Tag {
 /// The outcome of one step that changes the store outside of transactions.
 pub(crate) fn outcome(instance: &str, step: &str) -> Tag {
     tag(OUTCOMES, &[instance, step])
+}
+
+/// A stream that nothing is ever appended to.
+pub(crate) fn nothing() -> Tag {
+    tag(NOTHING, &[])
 }
 
 /// A transaction, as everybody in it knows it. Older ones come first.

@@ -136,7 +136,7 @@ impl Run {
             return Err(Error::Bug(format!("no transaction is open at step {tx}")));
         };
         let step = tx.sub(&format!("{attempt}.end"));
-        let ended = self.finish_tx(&step, &open, end == TxEnd::Commit).await;
+        let ended = self.end_as(&step, &open, end == TxEnd::Commit).await;
         self.held.borrow_mut().retain(|(of, ..), _| *of != open.id);
         self.txs.borrow_mut().remove(&open.id);
         ended
@@ -189,44 +189,51 @@ impl Run {
 
     /// Locks and marks a key, or dies. Returns what is committed there.
     async fn tx_hold(&self, tx: &Tx, (table, key): (&Name, &Name)) -> Result<Option<Value>> {
-        let place = (tx.id.clone(), table.clone(), key.clone());
-        if let Some(committed) = self.held.borrow().get(&place) {
-            return Ok(committed.clone());
-        }
-        let Some(since) = self.take_lock(tx, (table, key)).await? else {
-            let why = format!("{table}[{key}] is wanted by an older transaction");
-            return Err(Error::Aborted(why));
-        };
-        let committed = self.mark(&tx.id, (table, key), since).await?;
-        self.held.borrow_mut().insert(place, committed.clone());
-        Ok(committed)
+        let mut held = self.tx_hold_all(tx, table, [key]).await?;
+        Ok(held.remove(key).flatten())
     }
 
-    /// Locks keys, all at once: where waiting goes from old to young only, no order is needed.
-    async fn tx_hold_all(
+    /// Locks keys, all at once: where waiting goes from old to young only, no order is needed. Then
+    /// marks them and returns what is committed there, or dies.
+    ///
+    /// Who dies of one key marks none of the others. The keys that it got are given back when the
+    /// transaction ends, and the step leaves no record; so an execution that repeats it after that
+    /// must find the same death, and no seal on the way there.
+    async fn tx_hold_all<'k>(
         &self,
         tx: &Tx,
         table: &Name,
-        keys: &[Name],
+        keys: impl IntoIterator<Item = &'k Name>,
     ) -> Result<BTreeMap<Name, Option<Value>>> {
-        let distinct: BTreeSet<&Name> = keys.iter().collect();
-        if self.has(Bug::NoReadLocks) {
-            let found = self.effects.documents("boki.read", table, keys).await?;
-            let value = |key: &&Name| ((*key).clone(), found.get(*key).cloned());
-            return Ok(distinct.iter().map(value).collect());
-        }
-        let holds = distinct.iter().map(|key| self.tx_hold(tx, (table, key)));
         let mut all = BTreeMap::new();
-        let mut dead = None;
-        for (key, held) in distinct.iter().zip(join_all(holds).await) {
-            match held {
-                Ok(committed) => drop(all.insert((*key).clone(), committed)),
-                Err(error @ Error::Aborted(_)) => dead = dead.or(Some(error)),
-                // The transaction may still get this key, so it must not die of another one.
-                Err(error) => return Err(error),
+        let mut missing = BTreeSet::new();
+        for key in keys {
+            let place = (tx.id.clone(), table.clone(), key.clone());
+            match self.held.borrow().get(&place) {
+                Some(committed) => drop(all.insert(key.clone(), committed.clone())),
+                None => drop(missing.insert(key)),
             }
         }
-        dead.map_or(Ok(all), Err)
+        let locks = missing.iter().map(|key| self.take_lock(tx, (table, key)));
+        // Until every one is decided: the transaction may still get a key after it has died of
+        // another one.
+        let decided = join_all(locks).await.into_iter();
+        let decided: Vec<Option<SeqNum>> = decided.collect::<Result<_>>()?;
+        let mut marks = Vec::with_capacity(decided.len());
+        for (key, since) in missing.iter().zip(decided) {
+            let Some(since) = since else {
+                let why = format!("{table}[{key}] is wanted by an older transaction");
+                return Err(Error::Aborted(why));
+            };
+            marks.push(self.mark(&tx.id, (table, key), since));
+        }
+        for (key, marked) in missing.iter().zip(join_all(marks).await) {
+            let committed = marked?;
+            let place = (tx.id.clone(), table.clone(), (*key).clone());
+            self.held.borrow_mut().insert(place, committed.clone());
+            all.insert((*key).clone(), committed);
+        }
+        Ok(all)
     }
 
     /// What the transaction sees at some keys: its own writes, or what is committed.
@@ -240,7 +247,11 @@ impl Run {
         if let Some(learned) = self.learned(step.as_str())? {
             return unlisted(&learned);
         }
-        let committed = match self.tx_hold_all(tx, table, keys).await {
+        let committed = match self.has(Bug::NoReadLocks) {
+            true => self.unlocked(table, keys).await,
+            false => self.tx_hold_all(tx, table, keys).await,
+        };
+        let committed = match committed {
             Ok(committed) => committed,
             Err(error) => {
                 let (_, known) = self.late(step, error).await?;
@@ -261,6 +272,13 @@ impl Run {
         });
         let learned = self.learn(step.as_str(), listed(&values)).await?;
         unlisted(&learned)
+    }
+
+    /// Part of the seeded defect [`Bug::NoReadLocks`].
+    async fn unlocked(&self, table: &Name, keys: &[Name]) -> Result<BTreeMap<Name, Option<Value>>> {
+        let found = self.effects.documents("boki.read", table, keys).await?;
+        let value = |key: &Name| (key.clone(), found.get(key).cloned());
+        Ok(keys.iter().map(value).collect())
     }
 
     /// The keys that there are now, each locked and read. A key that somebody adds later is not kept
@@ -392,8 +410,20 @@ impl Run {
         sent.await.map(drop)
     }
 
-    /// Decides how a transaction ends, and makes it so.
-    pub(crate) async fn finish_tx(&self, step: &Step, tx: &Tx, commit: bool) -> Result<()> {
+    /// Ends a transaction like this and no other way.
+    pub(crate) async fn end_as(&self, step: &Step, tx: &Tx, commit: bool) -> Result<()> {
+        if self.finish_tx(step, tx, commit).await? == commit {
+            return Ok(());
+        }
+        // Another execution has come to another end. What is decided holds and is done, but this one
+        // must not go on as if it were what it asked for.
+        let why = format!("transaction {} has ended otherwise", tx.id);
+        Err(Error::Interrupted(why))
+    }
+
+    /// Decides how a transaction ends, and makes it so. Whether it is a commit: the first decision
+    /// counts.
+    async fn finish_tx(&self, step: &Step, tx: &Tx, commit: bool) -> Result<bool> {
         let what = What::Decision {
             tx: tx.id.clone(),
             commit,
@@ -417,7 +447,7 @@ impl Run {
                 self.hand_over(own.as_str(), callee).await?;
             }
         }
-        Ok(())
+        Ok(commit)
     }
 
     async fn release_all(&self, tx: &Tx, view: &TxView, commit: bool) -> Result<()> {

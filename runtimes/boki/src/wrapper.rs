@@ -6,6 +6,15 @@
 //! answers from it; and the caller's, so that a caller that is executed again need not ask. So the
 //! caller has the result no later than the instance is over, and either can be collected without the
 //! other.
+//!
+//! **No execution begins with an old view of the log.** It may find its own steps missing, or those of
+//! its callees, only if they are: what is over is forgotten `T` later, and to repeat a step then is to
+//! do it twice. Whoever appends the start has seen the log as it was then. Who finds a start that
+//! somebody recorded who sent this after it (an event, from the sender or from the intent collector)
+//! was told what they had seen, and they were up to date when they sent it. Who finds one otherwise is
+//! repeating a call of which nobody knows how old it is: it makes sure ([`Journal::freshen`]).
+//!
+//! [`Journal::freshen`]: crate::journal::Journal::freshen
 
 use crate::collector::{restart, sweep};
 use crate::machine::{BEGIN, END, End};
@@ -85,9 +94,23 @@ async fn execute(mut run: Run, envelope: Envelope) -> Result<(Rc<Run>, Value)> {
         let (shared, effects) = (Rc::clone(&run.shared), run.effects.clone());
         let progress = run.log.book.progress();
         run = Run::new(shared, effects, run.function, fresh, progress);
-    } else if envelope.registered && run.view.borrow().start.is_none() {
-        // It was recorded before it was sent, so it was collected since.
-        return Ok((Rc::new(run), Value::Null));
+    } else if envelope.registered {
+        if run.view.borrow().start.is_none() {
+            // It was recorded before it was sent, so it was collected since.
+            return Ok((Rc::new(run), Value::Null));
+        }
+    } else if run.view.borrow().start.is_some() {
+        reload(&run).await?;
+        let view = run.view.borrow();
+        if view.start.is_none() {
+            let why = format!("{} was over and collected long ago", run.instance);
+            return Err(Error::Interrupted(why));
+        }
+        let result = view.result.clone();
+        drop(view);
+        if let Some(result) = result {
+            return Ok((Rc::new(run), result));
+        }
     }
     let start = begin(&run, envelope).await?;
     run.born.set(start.since);
@@ -113,6 +136,13 @@ async fn execute(mut run: Run, envelope: Envelope) -> Result<(Rc<Run>, Value)> {
     let reply = encode_reply(ended).map_err(Error::Interrupted)?;
     let result = finish(&run, &start, reply).await?;
     Ok((run, result))
+}
+
+/// Reads the instance's stream anew, as it is now.
+async fn reload(run: &Run) -> Result<()> {
+    run.log.freshen("boki.again").await?;
+    drop(run.view.take());
+    run.catch_up().await
 }
 
 /// The instance's start: the one that is recorded, or this one from now on.

@@ -2,12 +2,13 @@
 
 mod common;
 
-use common::{cloud, timing};
+use common::{cloud_on, timing};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::State;
 use triptych_api::model::Outcome;
 use triptych_boki::Bug;
+use triptych_log::Conduct;
 use triptych_site::Timing;
 use triptych_world::fault::Faults;
 use triptych_world::{MS, Nanos, Options, SECOND, World};
@@ -21,6 +22,18 @@ fn run(
     timing: Timing,
     bug: Option<Bug>,
 ) -> (State, u64, u64) {
+    run_on(seed, requests, crash_rate, timing, Conduct::default(), bug)
+}
+
+/// The same on a log that behaves like this.
+fn run_on(
+    seed: u64,
+    requests: u64,
+    crash_rate: f64,
+    timing: Timing,
+    conduct: Conduct,
+    bug: Option<Bug>,
+) -> (State, u64, u64) {
     let faults = Faults {
         crash_rate,
         duplicate_rate: crash_rate / 2.0,
@@ -31,7 +44,7 @@ fn run(
         ..Options::default()
     };
     World::simulate(seed, options, move |world| async move {
-        let cloud = cloud(&world, timing, bug).await;
+        let cloud = cloud_on(&world, timing, conduct, bug).await;
         let records = async || {
             let gauges = cloud.deployment.gauges().await.unwrap();
             gauges["log_records"]
@@ -94,11 +107,17 @@ fn a_long_run_keeps_no_more_than_a_short_one_and_in_the_end_one_record_for_each_
     assert_eq!(kept.tables, state.tables);
 }
 
+/// Also on a log whose reads are always as old as they may be.
 #[test]
-fn nothing_is_lost_or_done_twice_by_trimming_under_crashes() {
-    for seed in 1..5 {
-        let (state, ..) = run(seed, 300, 0.2, timing(), None);
+fn nothing_is_lost_done_twice_or_left_behind_by_trimming_under_crashes() {
+    for seed in 1..9 {
+        let conduct = Conduct {
+            stale: if seed % 2 == 0 { 1.0 } else { 0.25 },
+            ..Conduct::default()
+        };
+        let (state, _, end) = run_on(seed, 300, 0.2, timing(), conduct, None);
         assert_clean(&state);
+        assert_eq!(end, 10, "seed {seed}");
         let n = |row: &triptych_api::Value, field| row.get(field).and_then(|n| n.as_int());
         let sum = state
             .rows("bank")

@@ -269,6 +269,9 @@ impl State {
         if streams.iter().any(|(tag, _)| *tag == Tag::MAX) {
             return Err(Failure::Bad("there is no such stream".to_owned()));
         }
+        if streams.is_empty() {
+            return Err(Failure::Bad("a trim must name a stream".to_owned()));
+        }
         let progress = self.enter();
         let book = self.books.entry(book).or_default();
         streams

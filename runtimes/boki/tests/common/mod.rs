@@ -1,6 +1,7 @@
 //! An app on BokiFlow in a small simulated cloud.
 #![allow(dead_code)]
 
+use std::cell::Cell;
 use std::rc::Rc;
 use triptych_api::{App, Call, Change, Error, Function, Handler, Name, Op, Retries, Value};
 use triptych_boki::{Bug, deploy_on_model_log_with};
@@ -29,9 +30,13 @@ fn account(input: &Value, field: &str) -> String {
 
 /// `Bump` adds one to an account and sends a note of it; `Move` takes one from an account, has that
 /// noted in its transaction, and gives it to another one; `Tell` sends two notes in a transaction,
-/// which is refused if both accounts are the same.
+/// which is refused if both accounts are the same; `Audit` reads both at once in a transaction, and adds
+/// to the second one as much as they have; `Waver` is no function that one may write: it adds one in a transaction, but
+/// every other execution refuses to: the second one and so on if `from` is zero, else the first one.
 pub(crate) fn app() -> App {
-    let bank: Handler = Rc::new(|ctx, call: Call| {
+    let wavered = Rc::new(Cell::new(0));
+    let bank: Handler = Rc::new(move |ctx, call: Call| {
+        let wavered = Rc::clone(&wavered);
         Box::pin(async move {
             let (from, to) = (account(&call.input, "from"), account(&call.input, "to"));
             let add = |by| vec![Change::add("n", by)];
@@ -50,6 +55,30 @@ pub(crate) fn app() -> App {
                         true => Err(Error::rejected("nobody is told")),
                         false => Ok(()),
                     }
+                })
+                .await?;
+                return Ok(Value::Null);
+            }
+            if &*call.op == "Waver" {
+                wavered.set(wavered.get() + 1);
+                let refuses = call.input.get("from") == Some(&Value::Int(wavered.get() % 2));
+                ctx.transaction(async |tx| {
+                    tx.update("bank", &to, None, add(1)).await?;
+                    match refuses {
+                        true => Err(Error::rejected("not this time")),
+                        false => Ok(()),
+                    }
+                })
+                .await?;
+                return Ok(Value::Null);
+            }
+            if &*call.op == "Audit" {
+                let n = |row: Option<Value>| row?.get("n")?.as_int();
+                ctx.transaction(async |tx| {
+                    let both = [from.as_str(), to.as_str()];
+                    let rows = tx.read_many::<Value>("bank", both).await?;
+                    let sum = rows.into_iter().filter_map(n).sum();
+                    tx.update("bank", &to, None, add(sum)).await
                 })
                 .await?;
                 return Ok(Value::Null);
