@@ -71,8 +71,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Up(#[from] UpError),
     /// A node that cannot run.
-    #[error(transparent)]
-    Node(#[from] NodeError),
+    #[error("{0}")]
+    Node(Box<NodeError>),
     /// Something that should be there does not answer.
     #[error("{0}")]
     Absent(String),
@@ -87,6 +87,13 @@ pub(crate) enum CliError {
         /// Why.
         error: RunError,
     },
+}
+
+impl From<NodeError> for CliError {
+    fn from(error: NodeError) -> Self {
+        // Boxed because it is much larger than the others.
+        CliError::Node(Box::new(error))
+    }
 }
 
 impl CliError {

@@ -57,8 +57,9 @@ fn kill(seed: u64, role: Role, level: Level) -> (Nanos, bool) {
         for client in clients {
             client.await;
         }
-        let whole = is_whole(&cluster, alive, &acked.borrow()).await;
-        let times: Vec<Nanos> = acked.borrow().iter().map(|&(at, _)| at).collect();
+        let acked = acked.take();
+        let whole = is_whole(&cluster, alive, &acked).await;
+        let times: Vec<Nanos> = acked.iter().map(|&(at, _)| at).collect();
         let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max();
         (gap.expect("somebody was answered"), whole)
     };

@@ -26,6 +26,9 @@ use triptych_log::{
 };
 use triptych_world::{MS, World, mix};
 
+/// Seconds of processor time so far: of the nodes, if they can be seen, and of this process.
+type Mark = (Option<f64>, f64);
+
 /// Streams over which a run's records are spread, so that a sample of streams is a sample of records.
 const STREAMS: u64 = 100;
 /// Beyond so many acknowledged records a sample is read back, unless all are asked for.
@@ -196,7 +199,7 @@ impl Target<'_> {
         // If some nodes run elsewhere, a sum would be of no use.
         let processes: Option<Vec<Process>> = found.collect();
         let own = Process::own();
-        let marks: Rc<RefCell<Vec<(Option<f64>, f64)>>> = Rc::default();
+        let marks: Rc<RefCell<Vec<Mark>>> = Rc::default();
         let seen = Rc::clone(&marks);
         let mark = move || {
             let of = |processes: &Vec<Process>| processes.iter().map(Process::cpu).sum();
