@@ -1,6 +1,6 @@
-//! BokiFlow under every full and contended profile of all apps, with faults: it keeps what it
-//! promises. And its seeded bugs, run as whole campaigns, are caught by the rule that is meant for
-//! them.
+//! BokiFlow under every full and contended profile of all apps, with faults, on the model of a log: it
+//! keeps what it promises. And its seeded bugs, run as whole campaigns, are caught by the rule that is
+//! meant for them.
 
 mod common;
 
@@ -18,9 +18,9 @@ use triptych_load::seeds::{Batch, all_profiles};
 #[test]
 fn it_keeps_its_promises_to_every_app() {
     for (app, count) in [("movie", 14), ("travel", 14), ("social", 14)] {
-        let profiles = all_profiles("boki").into_iter();
+        let profiles = all_profiles("boki-model").into_iter();
         let batch = Batch {
-            runtime: "boki".to_owned(),
+            runtime: "boki-model".to_owned(),
             profiles: profiles.filter(|name| name.contains(app)).collect(),
             first: 1,
             count,
@@ -71,16 +71,37 @@ fn caught(profile: &str, rate: u64, deploy: Deploy) -> BTreeSet<String> {
 
 #[test]
 fn without_a_bug_everything_is_valid() {
-    let sound = caught("full-movie", 60, |site| boki(site, None));
-    assert_eq!(sound, BTreeSet::new());
-    let sound = caught("hot-travel-1", 20, |site| boki(site, None));
-    assert_eq!(sound, BTreeSet::new());
+    for (profile, rate) in [
+        ("full-movie", 60),
+        ("full-movie", 240),
+        ("hot-travel-1", 20),
+    ] {
+        let sound = caught(profile, rate, |site| boki(site, None));
+        assert_eq!(sound, BTreeSet::new(), "{profile} {rate}");
+    }
 }
 
 /// A seeded bug is caught by the rule that is meant for it, at least.
 fn assert_caught(profile: &str, rate: u64, meant: &str, deploy: Deploy) {
     let rules = caught(profile, rate, deploy);
     assert!(rules.contains(meant), "meant for {meant}: {rules:?}");
+}
+
+#[test]
+fn steps_that_do_not_hold_date_a_review_and_its_entry_apart() {
+    // Few replays read what others have changed meanwhile.
+    let movie = |deploy| assert_caught("full-movie", 240, "M7", deploy);
+    movie(|site| boki(site, Some(Bug::LastRecordWins)));
+    movie(|site| boki(site, Some(Bug::SkipReadLog)));
+    movie(|site| boki(site, Some(Bug::FreshNotLogged)));
+}
+
+#[test]
+fn changes_that_are_lost_or_made_twice_are_lists_that_do_not_match() {
+    let movie = |deploy| assert_caught("full-movie", 60, "M4", deploy);
+    movie(|site| boki(site, Some(Bug::VersionLessThan)));
+    movie(|site| boki(site, Some(Bug::NoPostRecovery)));
+    movie(|site| boki(site, Some(Bug::AcceptLateDuplicate)));
 }
 
 #[test]
