@@ -176,12 +176,12 @@ mod tests {
 
     #[test]
     fn a_wrong_or_missing_name_is_answered_with_the_allowed_ones() {
-        let wrong = refusal("TRIPTYCH_RUNTIME", Some("boki"));
+        let wrong = refusal("TRIPTYCH_RUNTIME", Some("bokki"));
         assert!(
             wrong.starts_with("TRIPTYCH_RUNTIME must be one of baseline, beldi"),
             "{wrong}"
         );
-        assert!(wrong.ends_with(r#"but is "boki""#), "{wrong}");
+        assert!(wrong.ends_with(r#"but is "bokki""#), "{wrong}");
         let missing = refusal("TRIPTYCH_APP", None);
         let apps: Vec<&str> = triptych_registry::apps().iter().map(|it| it.name).collect();
         let told = format!("one of {}, but is not set", apps.join(", "));

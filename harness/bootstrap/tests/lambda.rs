@@ -272,7 +272,7 @@ fn a_wrong_name_ends_the_process_with_the_allowed_ones() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
     for (runtime, function, sentence) in [
         (
-            "boki",
+            "bokki",
             "User",
             "TRIPTYCH_RUNTIME must be one of baseline, beldi",
         ),

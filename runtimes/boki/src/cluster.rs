@@ -1,8 +1,9 @@
 //! The log that a simulated installation stands on: a cluster of its own in the same world.
 
 use std::rc::Rc;
+use triptych_api::LocalBoxFuture;
 use triptych_log::sim::{SimCluster, lan};
-use triptych_log::{Bugs, Config, Port, Shape};
+use triptych_log::{Bugs, Config, Failure, Port, Reply, Request, Shape};
 use triptych_world::{Nanos, SECOND, US, World};
 
 /// How long the cluster may take until it serves.
@@ -15,6 +16,19 @@ pub(crate) enum Pace {
     AtOnce,
     /// Every 300 µs, as in the published experiments (specification §10).
     Ticks,
+}
+
+/// Why nothing works in a world of real time.
+pub(crate) const NO_LOG: &str = "boki needs a log: in real time its functions run in processes of \
+                                 their own, and no log is configured that they could share";
+
+/// What stands where a log should be: it refuses everything.
+pub(crate) struct NoLog;
+
+impl Port for NoLog {
+    fn ask(&self, _: Request) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
+        Box::pin(async { Err(Failure::Bad(NO_LOG.to_owned())) })
+    }
 }
 
 /// The published clusters' layout (specification §12.1): three sequencers, three storages, eight

@@ -128,7 +128,7 @@ fn on_cluster(site: Site, pace: cluster::Pace) -> Rc<dyn Deployment> {
             let cluster = cluster::start(&site.world, pace);
             (cluster::ports(&cluster), Source::Cluster(cluster))
         }
-        false => (Vec::new(), Source::None),
+        false => (vec![Rc::new(cluster::NoLog) as _], Source::None),
     };
     boki(site, ports, log, None)
 }
@@ -198,10 +198,7 @@ impl Deployment for Boki {
                     tables.await
                 });
             }
-            Source::None => {
-                "boki needs a log: in real time its functions run in processes of their own, and \
-                 no log is configured that they could share"
-            }
+            Source::None => cluster::NO_LOG,
         };
         Box::pin(async move { Err(why.to_owned()) })
     }

@@ -5,7 +5,7 @@ mod common;
 
 use std::rc::Rc;
 use triptych_api::Retries;
-use triptych_boki::{deploy_on_model_log, deploy_with};
+use triptych_boki::{deploy, deploy_on_model_log, deploy_with};
 use triptych_faas::{PoolConfig, SimPool};
 use triptych_log::{Conduct, ModelLog};
 use triptych_site::Site;
@@ -33,10 +33,12 @@ fn a_real_world_without_a_log_is_refused_and_one_with_a_log_is_not() {
         let without = deploy_on_model_log(site(&world)).prepare().await;
         let log = Rc::new(ModelLog::new(&world, Conduct::default()));
         let with = deploy_with(site(&world), log, None).prepare().await;
-        (without, with)
+        let cluster = deploy(site(&world)).prepare().await;
+        ([without, cluster], with)
     });
     let (without, with) = prepared.expect("it starts");
-    let refused = without.expect_err("there is no log");
-    assert!(refused.contains("boki needs a log"), "{refused}");
+    for refused in without.map(|refused| refused.expect_err("there is no log")) {
+        assert!(refused.contains("boki needs a log"), "{refused}");
+    }
     assert_eq!(with, Ok(()));
 }
