@@ -66,6 +66,9 @@ struct Reading {
     until: Nanos,
     /// What was found before the read went on behind freed records.
     got: Vec<Found>,
+    /// Of a descending read that goes on behind a freed record: where the index was at first. What was
+    /// ordered since then is not looked at, so the answer must not claim it.
+    looked: Option<Progress>,
     stage: Stage,
 }
 
@@ -185,6 +188,7 @@ impl Reads {
             since: turn.now,
             until: turn.now.saturating_add(read.wait),
             got: Vec::new(),
+            looked: None,
             stage: Stage::Waiting,
         };
         if let Some(reading) = reading.evaluate(turn, of, &mut self.last) {
@@ -540,10 +544,14 @@ impl Reading {
             self.read.bound = SeqNum(bound);
             self.read.limit -= records as u16;
             self.read.progress = self.read.progress.max(progress);
+            if self.read.direction == Direction::Previous {
+                self.looked = self.looked.or(Some(progress));
+            }
             return self.evaluate(turn, of, last);
         }
         if let Asker::Client(waiter) = self.asker {
             let records = self.got;
+            let progress = self.looked.unwrap_or(progress);
             turn.reply(waiter, Reply::Records { records, progress });
         }
         None
