@@ -8,6 +8,7 @@ mod index_world;
 use index_world::{BOOKS, Draft, Op, TAGS, World, read, seen};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
+use std::collections::BTreeSet;
 use triptych_log::engine::Bug;
 use triptych_log::engine::index::Index;
 use triptych_log::{Direction, Progress, SeqNum, Shard};
@@ -222,6 +223,44 @@ fn some_worlds() -> Vec<World> {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut world = || World::of(&ops().new_tree(&mut runner).unwrap().current());
     (0..300).map(|_| world()).collect()
+}
+
+#[test]
+fn a_trim_that_is_repeated_after_its_release_changes_nothing() {
+    // Once a release listed what was refused between the two: an index that had applied the first
+    // took it, because the next trim's release did not list it.
+    let draft = |book, condition| Draft {
+        book,
+        tags: BTreeSet::new(),
+        condition,
+    };
+    let whole = Op::Trim {
+        book: 1,
+        tag: 0,
+        back: 0,
+    };
+    let world = World::of(&[
+        Op::Cut(vec![(0, draft(0, None))]),
+        whole.clone(),
+        Op::Release,
+        Op::Cut(vec![(0, draft(1, Some((0, 1))))]),
+        Op::Again,
+        Op::Release,
+        whole,
+        Op::Release,
+    ]);
+    let [(seq, false)] = world.conditional().collect::<Vec<_>>()[..] else {
+        panic!("it is refused");
+    };
+    for at_once in [false, true] {
+        let mut index = Index::new(0, None);
+        index.learn(&world.views[0]);
+        if at_once {
+            give(&mut index, &world, &Input::Entries(0, 0, usize::MAX), 0);
+        }
+        catch_up(&mut index, &world, 0, |index| agrees(index, &world)).unwrap();
+        assert_eq!(index.verdict(seq), Some(Err(SeqNum(1 << 48))));
+    }
 }
 
 #[test]

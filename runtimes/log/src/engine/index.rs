@@ -344,10 +344,16 @@ impl Index {
     }
 
     fn trim(&mut self, trim: &Trim) {
-        // One that stands in the metalog twice counts from its first place.
         self.ahead.trimmed(trim);
+        let streams = self.books.entry(trim.book).or_default();
+        // One that stands in the metalog twice counts from its first place: if the second were
+        // released once more, that release would list what an index between the two no longer asks
+        // releases about.
+        let moves = |&(tag, bound): &(Tag, SeqNum)| bound > streams.bound(tag);
+        if !trim.streams.iter().any(moves) {
+            return;
+        }
         if self.bug != Some(Bug::IgnoreTrim) {
-            let streams = self.books.entry(trim.book).or_default();
             for &(tag, bound) in &trim.streams {
                 let bound = match self.bug {
                     Some(Bug::TrimInclusive) => bound.next(),
