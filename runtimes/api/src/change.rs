@@ -6,7 +6,7 @@ use std::sync::Arc;
 use triptych_model::{Action, Condition, Map, Name, Operand, Path, Update, Value, name};
 
 /// One change of one field of a document.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     /// Sets the field.
     Set(Name, Value),

@@ -4,10 +4,11 @@
 //! expressions. So only what DynamoDB can do in one request can be written down here.
 
 use crate::{Name, Value};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One step into a document.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Segment {
     /// A member of a map (the first segment is an attribute of the item).
     Field(Name),
@@ -16,8 +17,20 @@ pub enum Segment {
 }
 
 /// A document path such as `V.reviews[0]`. Never empty, and it begins with a field.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Segment>")]
 pub struct Path(Vec<Segment>);
+
+impl TryFrom<Vec<Segment>> for Path {
+    type Error = &'static str;
+
+    fn try_from(segments: Vec<Segment>) -> Result<Self, Self::Error> {
+        match segments.first() {
+            Some(Segment::Field(_)) => Ok(Path(segments)),
+            _ => Err("a path begins with a field"),
+        }
+    }
+}
 
 impl Path {
     /// The path of a top-level attribute. The name is taken as it is: a dot in it is no separator.
@@ -54,7 +67,7 @@ impl Path {
 }
 
 /// How two values are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Comparison {
     /// `=`
     Equal,
@@ -72,7 +85,7 @@ pub enum Comparison {
 
 /// A condition on one item. A path that is absent makes every comparison false, except
 /// [`Comparison::NotEqual`], which it makes true, as in DynamoDB.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Condition {
     /// `attribute_exists(path)`
     Exists(Path),

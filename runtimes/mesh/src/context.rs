@@ -1,0 +1,108 @@
+//! What a client carries with it: what it depends on, and its own writes.
+//!
+//! A client is a workflow and what comes after it in the same session. The context travels with every
+//! call; a branch gets a copy, and where branches meet theirs are joined. It never shrinks what the
+//! client depends on.
+
+use crate::clock::Clock;
+use crate::entry::Seen;
+use crate::version::{Key, Version};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A client's causal context.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Context {
+    /// Everything that it counts was read by the client, or is counted by what was. All of it has
+    /// been received by every server.
+    pub deps: Clock,
+    /// The client's own writes that it does not know to be stable: perhaps not every server has
+    /// received them, so they travel along. By origin and number.
+    pub own: Vec<Arc<Version>>,
+}
+
+/// A context that is none.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("not a context: {0}")]
+pub struct Malformed(pub String);
+
+impl Context {
+    /// Something was read.
+    pub fn saw(&mut self, seen: &Seen) {
+        self.deps.join(&seen.clock);
+    }
+
+    /// Something was written.
+    pub fn wrote(&mut self, version: Arc<Version>) {
+        let place = |version: &Version| (version.origin, version.number());
+        let at = self
+            .own
+            .binary_search_by_key(&place(&version), |own| place(own));
+        if let Err(at) = at {
+            self.own.insert(at, version);
+        }
+    }
+
+    /// All that this clock counts has been received by every server: own writes among it need not
+    /// travel any more.
+    pub fn is_stable(&mut self, stable: &Clock) {
+        let deps = &mut self.deps;
+        self.own.retain(|own| {
+            let everywhere = own.is_counted_by(stable);
+            if everywhere {
+                deps.join(&own.clock);
+            }
+            !everywhere
+        });
+    }
+
+    /// What another branch of the same client has seen and done.
+    pub fn join(&mut self, branch: &Context) {
+        self.deps.join(&branch.deps);
+        for own in &branch.own {
+            self.wrote(Arc::clone(own));
+        }
+    }
+
+    /// What the client's next write has to cover besides [`Context::deps`].
+    pub fn own_clock(&self) -> Clock {
+        let mut clock = Clock::default();
+        self.own.iter().for_each(|own| clock.join(&own.clock));
+        clock
+    }
+
+    /// The own writes that write one of these keys: all that a read of them needs.
+    pub fn own_of<'a>(&self, keys: impl Iterator<Item = &'a Key> + Clone) -> Vec<Arc<Version>> {
+        let concerns = |own: &&Arc<Version>| {
+            let mut keys = keys.clone();
+            keys.any(|key| own.ops.iter().any(|(written, _)| written == key))
+        };
+        self.own.iter().filter(concerns).cloned().collect()
+    }
+
+    /// The servers that it names.
+    pub fn servers(&self) -> usize {
+        let own = self.own.iter().map(|own| own.clock.width());
+        own.chain([self.deps.width()]).max().unwrap_or(0)
+    }
+
+    /// The bytes that travel.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// The context that some bytes are.
+    ///
+    /// # Errors
+    /// [`Malformed`], with the reason.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let context: Context =
+            postcard::from_bytes(bytes).map_err(|error| Malformed(error.to_string()))?;
+        let sound = |own: &Arc<Version>| own.number() > 0;
+        match context.own.iter().all(sound) {
+            true => Ok(context),
+            false => Err(Malformed("an own write has no number".to_owned())),
+        }
+    }
+}
