@@ -13,7 +13,7 @@ pub mod version;
 
 pub use clock::{Clock, Slot};
 pub use context::{Context, Malformed};
-pub use core::{Arrived, Bug, Core, Refused};
+pub use core::{Arrived, Bug, Core, Refused, State};
 pub use entry::{Entry, Seen};
 pub use port::{Failure, Port, Reply, Request};
 pub use version::{Key, Op, Version, WriteId};
