@@ -23,8 +23,6 @@ pub enum NodeBug {
     StoresWithoutCondition,
     /// A new server serves before it has a copy of what the others have.
     ServesWithoutCopy,
-    /// A row is shown without what it depends on.
-    LoadsWithoutCut,
     /// A key is forgotten although the backing store does not have it.
     EvictsUnstored,
     /// What comes back from a disk after a crash is not written again.

@@ -91,6 +91,7 @@ impl From<Refused> for Stop {
             }
             Refused::SnapshotTooOld => Stop::Fail(Failure::SnapshotTooOld),
             Refused::NotLoaded(keys) => Stop::Keys(keys),
+            Refused::Malformed(words) => Stop::Fail(Failure::Bad(words.to_owned())),
         }
     }
 }
@@ -345,10 +346,6 @@ impl Server {
                 ops,
             } => {
                 self.check_keys(ops.len())?;
-                let mut keys = BTreeSet::new();
-                if !ops.iter().all(|(key, _)| keys.insert(key)) {
-                    return bad("a key is written twice");
-                }
                 self.check_own_clock(own)?;
                 self.check_received(deps)?;
                 let version = self.write(*write, deps, own, ops.clone(), out)?;
