@@ -24,11 +24,13 @@
 //! Specification: §3 with the fixes of §13; the context is one clock and what is pending is a queue
 //! for each origin (§9, O1).
 
+mod copy;
 mod look;
 mod ring;
 mod state;
 mod store;
 
+pub use copy::Copied;
 pub use state::State;
 
 use crate::clock::{Clock, Slot};
@@ -152,6 +154,8 @@ pub struct Core {
     forget_at: usize,
     /// Writes up to here may be folded: no write comes before one of them any more.
     horizon: Clock,
+    /// Servers that are gone, and how many of their versions count.
+    frozen: BTreeMap<Slot, u64>,
 }
 
 /// So many writes of a key are kept by themselves before old ones are folded.
@@ -173,6 +177,7 @@ impl Core {
             requests: FxHashMap::default(),
             forget_at: ring::REQUESTS,
             horizon: Clock::default(),
+            frozen: BTreeMap::new(),
         }
     }
 
@@ -227,6 +232,8 @@ impl Core {
     /// # Errors
     /// [`Refused::Missing`] if something of it was not received; then nothing is applied.
     pub fn integrate(&mut self, upto: &Clock) -> Result<(), Refused> {
+        let upto = self.real(upto);
+        let upto = upto.as_ref();
         if self.applied.covers(upto) {
             return Ok(());
         }
@@ -274,9 +281,9 @@ impl Core {
                 .pending
                 .iter()
                 .filter_map(|(&o, q)| last(&closed, o, q));
-            match last.find(|last| !closed.covers(&last.clock)) {
+            match last.find(|last| !closed.covers(&self.real(&last.clock))) {
                 None => return closed,
-                Some(more) => closed.to_mut().join(&more.clock),
+                Some(more) => closed.to_mut().join(&self.real(&more.clock)),
             }
         }
     }
@@ -298,6 +305,7 @@ impl Core {
 
     fn apply(&mut self, version: &Version) {
         let number = version.number();
+        let real = self.real(&version.clock);
         let write = match self.bug {
             Some(Bug::CountsTwice) => WriteId {
                 client: u64::from(version.origin.0) << 48 | number,
@@ -314,12 +322,12 @@ impl Core {
                 }),
             };
             let joined = line.entry.clock();
-            if self.bug == Some(Bug::JoinedTieBreak) && version.clock.lex(joined).is_lt() {
+            if self.bug == Some(Bug::JoinedTieBreak) && real.lex(joined).is_lt() {
                 // The value of an older write stays if the join is later than the newer one's clock.
-                line.entry.join(&version.clock);
+                line.entry.join(&real);
                 continue;
             }
-            line.entry.add(&version.clock, write, op);
+            line.entry.add(&real, write, op);
             // What was forgotten is not the base of what has come since.
             if line.whole && line.entry.kept() > KEPT {
                 line.entry.fold(&self.horizon);

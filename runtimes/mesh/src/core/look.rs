@@ -124,7 +124,8 @@ impl Core {
         if twice.any(|twice| twice) {
             return Err(Refused::Malformed("a key is written twice at once"));
         }
-        let own = self.closed(own);
+        let own = self.real(own);
+        let own = self.closed(&own).into_owned();
         for (origin, number) in own.iter() {
             let ahead = if origin == self.slot { 0 } else { AHEAD };
             if number > self.received.get(origin).saturating_add(ahead) {

@@ -61,8 +61,9 @@ impl Core {
         if self.bug == Some(Bug::TailForgetsFirstRound) && !version.is_counted_by(&self.applied) {
             self.apply(version);
         }
-        self.clock.join(&version.clock);
-        self.stable.join(&version.clock);
+        let real = self.real(&version.clock);
+        self.clock.join(&real);
+        self.stable.join(&real);
         self.forget_requests();
         Arrived::Stable
     }
@@ -70,6 +71,8 @@ impl Core {
     /// Everything that this clock counts has been received by every server: it is applied here too.
     /// Says whether all of it is; a server that is new on the ring may still lack some.
     pub fn is_stable(&mut self, stable: &Clock) -> bool {
+        let stable = self.real(stable);
+        let stable = stable.as_ref();
         if self.bug == Some(Bug::NoDissemination) || self.stable.covers(stable) {
             return true;
         }

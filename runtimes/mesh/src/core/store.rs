@@ -45,10 +45,15 @@ impl Core {
         line.map(|line| &line.entry)
     }
 
+    /// The join of the clocks of what it has of a key, whole or not.
+    pub fn clock_of(&self, key: &Key) -> Option<&Clock> {
+        self.lines.get(key).map(|line| line.entry.clock())
+    }
+
     /// Forgets a key, if the store has everything of it that is applied: `stored` says what that is.
     /// A server to which keys that it does not have are empty forgets none.
     pub fn evict(&mut self, key: &Key, stored: &Clock) -> bool {
-        let evictable = self.entry(key).is_some_and(|e| stored.covers(e.clock()));
+        let evictable = self.clock_of(key).is_some_and(|clock| stored.covers(clock));
         evictable && !self.resident && self.lines.remove(key).is_some()
     }
 }
