@@ -10,7 +10,7 @@
 
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use triptych_api::{Name, State, Updated, Value};
@@ -86,6 +86,8 @@ struct Server {
     core: Core,
     /// Sent to the next one and not arrived, in order, each with the hops behind it.
     link: VecDeque<(Arc<Version>, u32)>,
+    /// The clock of the newest write of each head that is known to be stable here.
+    newest: BTreeMap<Slot, Clock>,
     /// Keys that it keeps and that are newer than in the store.
     behind: BTreeSet<Key>,
     /// Whether a task writes them.
@@ -98,6 +100,7 @@ impl ModelRing {
         let server = |n| Server {
             core: Core::new(Slot(n), true, conduct.bug),
             link: VecDeque::new(),
+            newest: BTreeMap::new(),
             behind: BTreeSet::new(),
             writing: false,
         };
@@ -322,6 +325,11 @@ impl Inner {
 
     /// A server knows that a version is stable.
     fn settled(self: &Rc<Self>, at: usize, version: &Version) {
+        {
+            let mut servers = self.servers.borrow_mut();
+            let newest = servers[at].newest.entry(version.origin).or_default();
+            newest.join(&version.clock);
+        }
         let horizon = self.horizon(at);
         let (inner, keep) = (Rc::clone(self), self.conduct.keep);
         self.world.after(keep, move || {
@@ -340,23 +348,23 @@ impl Inner {
         }
     }
 
-    /// What every write that a server has not applied comes after: of each head, what its newest
-    /// write counts, if that is applied here.
+    /// What every write counts that a server has not applied: of each head, what its newest write
+    /// counts that is applied here; or what its next one will count, if nothing of it is missing.
     fn horizon(&self, at: usize) -> Clock {
         let servers = self.servers.borrow();
-        let applied = servers[at].core.applied();
-        let mut horizon: Option<Clock> = None;
-        for head in servers.iter() {
+        let here = &servers[at];
+        let ahead = |head: &Server| {
             let (slot, clock) = (head.core.slot(), head.core.clock());
-            if applied.get(slot) < clock.get(slot) {
-                return Clock::default();
+            match here.core.applied().get(slot) < clock.get(slot) {
+                true => here.newest.get(&slot).cloned().unwrap_or_default(),
+                false => clock.clone(),
             }
-            horizon = Some(match horizon {
-                None => clock.clone(),
-                Some(horizon) => horizon.meet(clock),
-            });
-        }
-        horizon.unwrap_or_default()
+        };
+        let all = servers
+            .iter()
+            .map(ahead)
+            .reduce(|both, one| both.meet(&one));
+        all.unwrap_or_default()
     }
 
     // ---- The store behind ----

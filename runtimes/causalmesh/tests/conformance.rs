@@ -81,7 +81,7 @@ fn where_the_last_writer_wins_updates_are_lost() {
     keeps(
         DECLARES_COMPAT,
         |site| deploy_on_model(site, Variant::LastWriterWins, Policy::Random),
-        &["races", "claims", "session", "durable"],
+        &["races", "session", "durable"],
     );
 }
 

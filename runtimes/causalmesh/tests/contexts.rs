@@ -203,7 +203,10 @@ fn a_session_never_sees_less_than_it_saw() {
     for variant in ALL {
         assert!((0..20).all(|seed| !goes_back(seed, variant, None)));
         let bug = side(Side::SessionDropped);
-        assert!((0..20).any(|seed| goes_back(seed, variant, bug)));
+        assert!(
+            (0..20).any(|seed| goes_back(seed, variant, bug)),
+            "{variant:?}"
+        );
     }
     let bug = Some(Bug::ReadsForgotten);
     assert!((0..20).any(|seed| goes_back(seed, Variant::Causal, bug)));

@@ -23,7 +23,7 @@ fn quick() -> Conduct {
 /// How often a workflow saw two keys differ that are always written together: at once, and in two
 /// functions on two servers.
 fn torn(seed: u64, variant: Variant, bug: Option<Bug>) -> usize {
-    with(seed, variant, quick(), bug, |cloud| async move {
+    with(seed, variant, quick(), bug, move |cloud| async move {
         let writer = |client: u64| {
             let cloud = Rc::clone(&cloud);
             let world = cloud.world.clone();
@@ -49,7 +49,9 @@ fn torn(seed: u64, variant: Variant, bug: Option<Bug>) -> usize {
             writer.await;
         }
         let state = cloud.end().await;
-        assert_eq!(row(&state, "a"), row(&state, "b"));
+        if variant == Variant::Tcc && bug.is_none() {
+            assert_eq!(row(&state, "a"), row(&state, "b"));
+        }
         torn
     })
 }
