@@ -70,6 +70,14 @@ impl Clock {
         }
     }
 
+    /// Counts so many writes of a server, if it has counted more.
+    pub fn lower(&mut self, slot: Slot, to: u64) {
+        if let Some(count) = self.0.get_mut(usize::from(slot.0)) {
+            *count = to.min(*count);
+        }
+        *self = Clock::from(std::mem::take(&mut self.0));
+    }
+
     /// Counts what another counts too.
     pub fn join(&mut self, other: &Clock) {
         if self.0.len() < other.0.len() {

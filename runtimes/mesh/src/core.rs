@@ -20,6 +20,10 @@
 //! Specification: §3 with the fixes of §13; the context is one clock and what is pending is a queue
 //! for each origin (§9, O1).
 
+mod copy;
+
+pub use copy::Copied;
+
 use crate::clock::{Clock, Slot};
 use crate::entry::{Entry, Seen};
 use crate::version::{Key, Op, Version, WriteId};
@@ -122,6 +126,8 @@ pub struct Core {
     requests: FxHashMap<WriteId, Arc<Version>>,
     /// Writes up to here may be folded: no write comes before one of them any more.
     horizon: Clock,
+    /// Servers that are gone, and how many of their versions count.
+    frozen: BTreeMap<Slot, u64>,
 }
 
 impl Core {
@@ -139,6 +145,7 @@ impl Core {
             lines: FxHashMap::default(),
             requests: FxHashMap::default(),
             horizon: Clock::default(),
+            frozen: BTreeMap::new(),
         }
     }
 
@@ -184,6 +191,8 @@ impl Core {
     /// # Errors
     /// [`Refused::Missing`] if something of it was not received; then nothing is applied.
     pub fn integrate(&mut self, upto: &Clock) -> Result<(), Refused> {
+        let upto = self.real(upto);
+        let upto = upto.as_ref();
         if self.applied.covers(upto) {
             return Ok(());
         }
@@ -215,6 +224,7 @@ impl Core {
 
     fn apply(&mut self, version: &Version) {
         let number = version.number();
+        let real = self.real(&version.clock);
         for (key, op) in &version.ops {
             let resident = self.resident;
             let line = self.lines.entry(key.clone()).or_insert_with(|| Line {
@@ -224,11 +234,11 @@ impl Core {
             let joined = line.entry.clock().clone();
             let clock = match self.bug {
                 // The value of an older write stays if the join is later than the newer one's clock.
-                Some(Bug::JoinedTieBreak) if version.clock.lex(&joined).is_lt() => {
-                    line.entry.join(&version.clock);
+                Some(Bug::JoinedTieBreak) if real.lex(&joined).is_lt() => {
+                    line.entry.join(&real);
                     continue;
                 }
-                _ => &version.clock,
+                _ => &real,
             };
             let write = match self.bug {
                 Some(Bug::CountsTwice) => WriteId {
@@ -238,7 +248,8 @@ impl Core {
                 _ => version.write,
             };
             line.entry.add(clock, write, op);
-            if line.entry.kept() > KEPT {
+            // What of a key that is not whole here is only what came lately: it has no base.
+            if line.whole && line.entry.kept() > KEPT {
                 line.entry.fold(&self.horizon);
             }
         }
@@ -350,8 +361,9 @@ impl Core {
             return Ok(known);
         }
         if self.bug != Some(Bug::WriteForgetsDependencies) {
-            self.clock.join(deps);
-            self.clock.join(own);
+            let (deps, own) = (self.real(deps), self.real(own));
+            self.clock.join(&deps);
+            self.clock.join(&own);
         }
         let number = self.received.get(self.slot).max(self.clock.get(self.slot)) + 1;
         self.clock.raise(self.slot, number);
@@ -443,8 +455,9 @@ impl Core {
         if self.integrate(&upto).is_err() {
             return Arrived::Undeliverable;
         }
-        self.clock.join(&version.clock);
-        self.stable.join(&version.clock);
+        let real = self.real(&version.clock);
+        self.clock.join(&real);
+        self.stable.join(&real);
         self.forget_requests();
         Arrived::Stable
     }
@@ -455,6 +468,8 @@ impl Core {
         if self.bug == Some(Bug::NoDissemination) {
             return true;
         }
+        let stable = self.real(stable);
+        let stable = stable.as_ref();
         let here = stable.meet(&self.received);
         // The meet of two closed clocks is closed.
         let applied = self.integrate(&here).is_ok();
@@ -509,9 +524,15 @@ impl Core {
         line.map(|line| &line.entry)
     }
 
+    /// The join of the clocks of what it has of a key, whole or not.
+    pub fn clock_of(&self, key: &Key) -> Option<&Clock> {
+        self.lines.get(key).map(|line| line.entry.clock())
+    }
+
     /// Forgets a key, if the store has everything of it that is applied: `stored` says what that is.
     pub fn evict(&mut self, key: &Key, stored: &Clock) -> bool {
-        let evictable = self.entry(key).is_some_and(|e| stored.covers(e.clock()));
+        let line = self.lines.get(key);
+        let evictable = line.is_some_and(|line| stored.covers(line.entry.clock()));
         evictable && self.lines.remove(key).is_some()
     }
 }

@@ -172,6 +172,14 @@ impl Entry {
         }
     }
 
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        let value = |value: &Option<Value>| value.as_ref().map_or(1, Value::size);
+        let kept = self.kept.iter();
+        let kept = kept.map(|kept| 12 + 3 * kept.clock.width() + kept.op.size());
+        value(&self.base) + value(&self.value) + 3 * self.clock.width() + kept.sum::<usize>()
+    }
+
     /// How many writes are kept by themselves.
     pub fn kept(&self) -> usize {
         self.kept.len()
