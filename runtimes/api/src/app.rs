@@ -66,6 +66,40 @@ pub struct ReadSet {
     pub below: Vec<TableKey>,
 }
 
+impl ReadSet {
+    /// The keys of a table that a field of the input names: one as text, or a list of them. Nothing if
+    /// the field names none.
+    pub fn named(call: &Call, table: &str, field: &str) -> Option<ReadSet> {
+        let named = call.input.get(field)?;
+        let key = |value: &Value| {
+            value
+                .as_str()
+                .map(|key| (Name::from(table), Name::from(key)))
+        };
+        let here = match named.as_list() {
+            Some(list) => list.iter().map(key).collect::<Option<_>>()?,
+            None => vec![key(named)?],
+        };
+        let below = Vec::new();
+        Some(ReadSet { here, below })
+    }
+
+    /// The same keys and those of another set, by the function itself and by those that it calls.
+    #[must_use]
+    pub fn and(mut self, other: ReadSet) -> ReadSet {
+        self.here.extend(other.here);
+        self.below.extend(other.below);
+        self
+    }
+
+    /// The same keys, by those that the function calls.
+    #[must_use]
+    pub fn below(mut self) -> ReadSet {
+        self.below.append(&mut self.here);
+        self
+    }
+}
+
 /// What a call of a function will read; nothing if its input does not say. A read that was not
 /// announced is no mistake: a runtime that needs the announcement serves the others as it can.
 pub type Reads = fn(&Call) -> Option<ReadSet>;
@@ -163,5 +197,28 @@ impl App {
         self.functions
             .iter()
             .find(|function| &*function.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_set_is_what_the_input_names() {
+        let ids = Value::list(["a", "b"].map(Value::str));
+        let fields = [("id", Value::str("x")), ("ids", ids), ("n", Value::Int(1))];
+        let call = Call {
+            op: Name::from("op"),
+            input: Value::map(fields),
+        };
+        let named = |field| ReadSet::named(&call, "t", field);
+        let key = |key: &str| (Name::from("t"), Name::from(key));
+        let (one, two) = (named("id").unwrap(), named("ids").unwrap());
+        assert_eq!((named("n"), named("none")), (None, None));
+        assert_eq!(two.here, [key("a"), key("b")]);
+        let both = one.and(two.below());
+        assert_eq!(both.here, [key("x")]);
+        assert_eq!(both.below, [key("a"), key("b")]);
     }
 }

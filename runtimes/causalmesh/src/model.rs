@@ -39,6 +39,9 @@ pub struct Conduct {
     pub unavailable: f64,
     /// How often nobody knows what became of a write: half of these have taken effect.
     pub unknown: f64,
+    /// Whether an update becomes the whole document that its head saw, so that of two concurrent ones
+    /// the later wins. Otherwise they merge.
+    pub compat: bool,
     /// A seeded defect of the protocol.
     pub bug: Option<Bug>,
 }
@@ -55,6 +58,7 @@ impl Default for Conduct {
             keep: SECOND,
             unavailable: 0.0,
             unknown: 0.0,
+            compat: false,
             bug: None,
         }
     }
@@ -254,7 +258,8 @@ impl Inner {
             let mut servers = self.servers.borrow_mut();
             let many = servers.len();
             let core = &mut servers[at].core;
-            let reply = answer(core, many, request, &mut sent).map_err(failure)?;
+            let compat = self.conduct.compat;
+            let reply = answer(core, many, compat, request, &mut sent).map_err(failure)?;
             with_stable(reply, core.stable())
         };
         if let Some(version) = sent {
@@ -427,6 +432,7 @@ impl Inner {
 fn answer(
     core: &mut Core,
     servers: usize,
+    compat: bool,
     request: Request,
     sent: &mut Option<Arc<Version>>,
 ) -> Result<Reply, Refused> {
@@ -468,14 +474,19 @@ fn answer(
             let seen = core.read(servers, &deps, &own, keys)?;
             let seen = seen.into_iter().next().unwrap_or_default();
             let condition = condition.as_ref().filter(|_| known.is_none());
-            let (updated, _) = core.consider(servers, &deps, &own, &key, condition, &changes)?;
+            let (updated, document) =
+                core.consider(servers, &deps, &own, &key, condition, &changes)?;
             let version = match (known, updated.applied) {
                 (Some(known), _) => Some(known),
                 (None, false) => None,
                 (None, true) => {
                     let mut before = Clock::default();
                     own.iter().for_each(|own| before.join(&own.clock));
-                    let ops = vec![(key, Op::Change(changes))];
+                    let op = match compat {
+                        true => Op::Put(document),
+                        false => Op::Change(changes),
+                    };
+                    let ops = vec![(key, op)];
                     let version = core.write(servers, &deps, &before, write, ops)?;
                     *sent = Some(Arc::clone(&version));
                     Some(version)

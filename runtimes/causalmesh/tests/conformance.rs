@@ -11,6 +11,7 @@ use triptych_causalmesh::{
 use triptych_conformance::{Depth, Requirement, Status, check, check_one};
 use triptych_faas::Deployment;
 use triptych_site::{RuntimeEntry, Site};
+use triptych_world::MS;
 
 type Deploy = fn(Site) -> Rc<dyn Deployment>;
 
@@ -107,8 +108,12 @@ fn it_keeps_that_on_a_ring_that_fails() {
     );
 }
 
+/// On a ring that is slower than clients are.
 fn with(site: Site, variant: Variant, bug: Bug) -> Rc<dyn Deployment> {
-    let conduct = Conduct::default();
+    let conduct = Conduct {
+        hop: 150 * MS,
+        ..Conduct::default()
+    };
     deploy_on_model_with(site, variant, Policy::Random, conduct, Some(bug))
 }
 
