@@ -143,7 +143,20 @@ impl Stand {
 
     /// Sends a request that must end well.
     pub(crate) async fn must(&self, n: u64, ask: &Ask) -> Result<Value, String> {
-        let answer = self.ask(n, ask, &Value::Null).await;
+        self.must_after(n, ask, &mut Value::Null).await
+    }
+
+    /// Sends a request of a session that must end well.
+    pub(crate) async fn must_after(
+        &self,
+        n: u64,
+        ask: &Ask,
+        session: &mut Value,
+    ) -> Result<Value, String> {
+        let answer = self.ask(n, ask, session).await;
+        if answer.session != Value::Null {
+            *session = answer.session;
+        }
         match answer.outcome {
             Outcome::Ok => Ok(answer.output),
             outcome => Err(format!("{} ended {outcome:?}, not ok", ask.op)),
@@ -254,9 +267,5 @@ pub(crate) fn function<H>(name: &str, tables: &[&str], handler: H) -> Function
 where
     H: for<'a> Fn(&'a mut Ctx, Call) -> LocalBoxFuture<'a, ApiResult<Value>> + 'static,
 {
-    Function {
-        name: Name::from(name),
-        tables: tables.iter().map(|table| Name::from(*table)).collect(),
-        handler: Rc::new(handler),
-    }
+    Function::new(name, tables, handler)
 }

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use triptych_api::App;
 use triptych_beldi::{Beldi, Config};
+use triptych_cached::Policy;
+use triptych_causalmesh::{Variant, deploy as causalmesh};
 use triptych_faas::Deployment;
 use triptych_workloads::Profile;
 use triptych_world::{Nanos, SECOND};
@@ -141,6 +143,57 @@ fn shipped() -> Vec<RuntimeEntry> {
             declares: triptych_boki::DECLARES,
             workflows: true,
             deploy: triptych_boki::deploy_on_model_log,
+        },
+        RuntimeEntry {
+            name: "causalmesh",
+            about: "causal caches on a ring; functions anywhere; no exactly-once, no isolation",
+            declares: triptych_causalmesh::DECLARES,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::Causal, Policy::Random),
+        },
+        RuntimeEntry {
+            name: "causalmesh-tcc",
+            about: "causalmesh with transactional causal consistency: a snapshot per workflow",
+            declares: triptych_causalmesh::DECLARES_TCC,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::Tcc, Policy::Random),
+        },
+        RuntimeEntry {
+            name: "causalmesh-compat",
+            about: "causalmesh where the last writer wins, as published: concurrent updates are lost",
+            declares: triptych_causalmesh::DECLARES_COMPAT,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::LastWriterWins, Policy::Random),
+        },
+        RuntimeEntry {
+            name: "causalmesh-affinity",
+            about: "causalmesh with all functions of a session at one server, to compare with",
+            declares: triptych_causalmesh::DECLARES,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::Causal, Policy::Affinity),
+        },
+        RuntimeEntry {
+            name: "causalmesh-rr",
+            about: "causalmesh with one server after the other, to compare with",
+            declares: triptych_causalmesh::DECLARES,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::Causal, Policy::RoundRobin),
+        },
+        RuntimeEntry {
+            name: "causalmesh-model",
+            about: "causalmesh on a model that promises no more than a ring must: to test it",
+            declares: triptych_causalmesh::DECLARES,
+            workflows: true,
+            deploy: |site| {
+                triptych_causalmesh::deploy_on_model(site, Variant::Causal, Policy::Random)
+            },
+        },
+        RuntimeEntry {
+            name: "causalmesh-tcc-model",
+            about: "causalmesh-tcc on that model",
+            declares: triptych_causalmesh::DECLARES_TCC,
+            workflows: true,
+            deploy: |site| triptych_causalmesh::deploy_on_model(site, Variant::Tcc, Policy::Random),
         },
         RuntimeEntry {
             name: "template",

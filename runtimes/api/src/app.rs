@@ -54,6 +54,56 @@ impl Call {
 /// The code of a function.
 pub type Handler = Rc<dyn for<'a> Fn(&'a mut Ctx, Call) -> LocalBoxFuture<'a, Result<Value>>>;
 
+/// A key of a table.
+pub type TableKey = (Name, Name);
+
+/// What a call will read, as far as its input alone says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadSet {
+    /// By the function that is called.
+    pub here: Vec<TableKey>,
+    /// By those that it calls and awaits, and so on.
+    pub below: Vec<TableKey>,
+}
+
+impl ReadSet {
+    /// The keys of a table that a field of the input names: one as text, or a list of them. Nothing if
+    /// the field names none.
+    pub fn named(call: &Call, table: &str, field: &str) -> Option<ReadSet> {
+        let named = call.input.get(field)?;
+        let key = |value: &Value| {
+            value
+                .as_str()
+                .map(|key| (Name::from(table), Name::from(key)))
+        };
+        let here = match named.as_list() {
+            Some(list) => list.iter().map(key).collect::<Option<_>>()?,
+            None => vec![key(named)?],
+        };
+        let below = Vec::new();
+        Some(ReadSet { here, below })
+    }
+
+    /// The same keys and those of another set, by the function itself and by those that it calls.
+    #[must_use]
+    pub fn and(mut self, other: ReadSet) -> ReadSet {
+        self.here.extend(other.here);
+        self.below.extend(other.below);
+        self
+    }
+
+    /// The same keys, by those that the function calls.
+    #[must_use]
+    pub fn below(mut self) -> ReadSet {
+        self.below.append(&mut self.here);
+        self
+    }
+}
+
+/// What a call of a function will read; nothing if its input does not say. A read that was not
+/// announced is no mistake: a runtime that needs the announcement serves the others as it can.
+pub type Reads = fn(&Call) -> Option<ReadSet>;
+
 /// A stateful serverless function: a handler that owns private tables.
 #[derive(Clone)]
 pub struct Function {
@@ -63,6 +113,8 @@ pub struct Function {
     pub tables: Vec<Name>,
     /// Its code.
     pub handler: Handler,
+    /// What its calls will read, for runtimes that have to know in advance.
+    pub reads: Reads,
 }
 
 impl Function {
@@ -75,7 +127,14 @@ impl Function {
             name: Name::from(name),
             tables: tables.iter().map(|table| Name::from(*table)).collect(),
             handler: Rc::new(handler),
+            reads: |_| None,
         }
+    }
+
+    /// The same function, which says what its calls will read.
+    #[must_use]
+    pub fn reading(self, reads: Reads) -> Function {
+        Function { reads, ..self }
     }
 }
 
@@ -138,5 +197,28 @@ impl App {
         self.functions
             .iter()
             .find(|function| &*function.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_set_is_what_the_input_names() {
+        let ids = Value::list(["a", "b"].map(Value::str));
+        let fields = [("id", Value::str("x")), ("ids", ids), ("n", Value::Int(1))];
+        let call = Call {
+            op: Name::from("op"),
+            input: Value::map(fields),
+        };
+        let named = |field| ReadSet::named(&call, "t", field);
+        let key = |key: &str| (Name::from("t"), Name::from(key));
+        let (one, two) = (named("id").unwrap(), named("ids").unwrap());
+        assert_eq!((named("n"), named("none")), (None, None));
+        assert_eq!(two.here, [key("a"), key("b")]);
+        let both = one.and(two.below());
+        assert_eq!(both.here, [key("x")]);
+        assert_eq!(both.below, [key("a"), key("b")]);
     }
 }
