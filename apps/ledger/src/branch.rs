@@ -2,8 +2,7 @@
 //! code and tables of their own.
 
 use serde::{Deserialize, Serialize};
-use std::rc::Rc;
-use triptych_api::{Call, Change, Ctx, Error, Function, Name, Op, Result, Value};
+use triptych_api::{Call, Change, Ctx, Error, Function, Op, Result, Value};
 
 /// Which branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -124,13 +123,15 @@ pub(crate) async fn at(ctx: &mut Ctx, branch: Branch, task: Task) -> Result<Done
 }
 
 pub(crate) fn functions() -> [Function; 2] {
-    Branch::BOTH.map(|branch| Function {
-        name: Name::from(match branch {
+    Branch::BOTH.map(|branch| {
+        let name = match branch {
             Branch::North => AtNorth::FUNCTION,
             Branch::South => AtSouth::FUNCTION,
-        }),
-        tables: vec![Name::from(branch.lists()), Name::from(branch.accounts())],
-        handler: Rc::new(move |ctx, call| Box::pin(handle(branch, ctx, call))),
+        };
+        let tables = [branch.lists(), branch.accounts()];
+        Function::new(name, &tables, move |ctx, call| {
+            Box::pin(handle(branch, ctx, call))
+        })
     })
 }
 

@@ -3,8 +3,7 @@
 use crate::Config;
 use crate::branch::{Branch, Done, Task, at};
 use serde::{Deserialize, Serialize};
-use std::rc::Rc;
-use triptych_api::{Call, Ctx, Error, Function, Name, Op, Result, Value};
+use triptych_api::{Call, Ctx, Error, Function, Op, Result, Value};
 
 /// A step of a [`Mix`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,11 +83,9 @@ struct Receipt {
 }
 
 pub(crate) fn function(config: Config) -> Function {
-    Function {
-        name: Name::from(Mix::FUNCTION),
-        tables: vec![Name::from(RECEIPTS)],
-        handler: Rc::new(move |ctx, call| Box::pin(handle(config, ctx, call))),
-    }
+    Function::new(Mix::FUNCTION, &[RECEIPTS], move |ctx, call| {
+        Box::pin(handle(config, ctx, call))
+    })
 }
 
 async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {

@@ -18,9 +18,8 @@ pub mod rules;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use triptych_api::{
-    App, Call, Change, Condition, Ctx, Function, KindSpec, Name, Op, Path, Result, Value,
+    App, Call, Change, Condition, Ctx, Function, KindSpec, Op, Path, Result, Value,
 };
 
 /// The application's name, as profiles give it.
@@ -185,16 +184,10 @@ async fn primitive(ctx: &mut Ctx, call: Call) -> Result<Value> {
 /// # Errors
 /// None; the signature is that of every app.
 pub fn app(_settings: &BTreeMap<String, String>) -> std::result::Result<App, String> {
-    let primitives = Function {
-        name: Name::from(PRIMITIVES),
-        tables: vec![Name::from(TABLE)],
-        handler: Rc::new(|ctx, call| Box::pin(primitive(ctx, call))),
-    };
-    let nothing = Function {
-        name: Name::from(Nothing::FUNCTION),
-        tables: Vec::new(),
-        handler: Rc::new(|_, _| Box::pin(async { Call::output::<Nothing>(&()) })),
-    };
+    let handler = |ctx, call| Box::pin(primitive(ctx, call)) as _;
+    let primitives = Function::new(PRIMITIVES, &[TABLE], handler);
+    let handler = |_, _| Box::pin(async { Call::output::<Nothing>(&()) }) as _;
+    let nothing = Function::new(Nothing::FUNCTION, &[], handler);
     let kind = |name, op, effects| KindSpec {
         name,
         function: PRIMITIVES,

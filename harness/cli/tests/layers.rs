@@ -21,11 +21,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("faas-lambda", &["faas", "world", "model"]),
     ("nodes", &["world", "model"]),
     ("log", &["nodes", "world", "model"]),
+    ("mesh", &["nodes", "api", "store", "world", "model"]),
     ("site", &["api", "faas", "store", "world"]),
+    (
+        "cached",
+        &["mesh", "site", "api", "faas", "store", "world", "model"],
+    ),
     (
         "runtime",
         &[
-            "log", "nodes", "site", "api", "faas", "store", "world", "model",
+            "cached", "mesh", "log", "nodes", "site", "api", "faas", "store", "world", "model",
         ],
     ),
     ("app", &["api"]),

@@ -254,9 +254,5 @@ pub(crate) fn function<H>(name: &str, tables: &[&str], handler: H) -> Function
 where
     H: for<'a> Fn(&'a mut Ctx, Call) -> LocalBoxFuture<'a, ApiResult<Value>> + 'static,
 {
-    Function {
-        name: Name::from(name),
-        tables: tables.iter().map(|table| Name::from(*table)).collect(),
-        handler: Rc::new(handler),
-    }
+    Function::new(name, tables, handler)
 }

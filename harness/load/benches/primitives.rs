@@ -96,6 +96,7 @@ fn app(world: &World, samples: &Samples) -> App {
         name: Name::from(name),
         tables: tables.iter().copied().map(Name::from).collect(),
         handler,
+        reads: |_| None,
     };
     App {
         name: "primitives",

@@ -65,6 +65,7 @@ fn app() -> App {
         name: Name::from(name),
         tables: tables.iter().copied().map(Name::from).collect(),
         handler,
+        reads: |_| None,
     };
     App {
         name: "round-trips",

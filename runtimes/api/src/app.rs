@@ -54,6 +54,22 @@ impl Call {
 /// The code of a function.
 pub type Handler = Rc<dyn for<'a> Fn(&'a mut Ctx, Call) -> LocalBoxFuture<'a, Result<Value>>>;
 
+/// A key of a table.
+pub type TableKey = (Name, Name);
+
+/// What a call will read, as far as its input alone says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadSet {
+    /// By the function that is called.
+    pub here: Vec<TableKey>,
+    /// By those that it calls and awaits, and so on.
+    pub below: Vec<TableKey>,
+}
+
+/// What a call of a function will read; nothing if its input does not say. A read that was not
+/// announced is no mistake: a runtime that needs the announcement serves the others as it can.
+pub type Reads = fn(&Call) -> Option<ReadSet>;
+
 /// A stateful serverless function: a handler that owns private tables.
 #[derive(Clone)]
 pub struct Function {
@@ -63,6 +79,8 @@ pub struct Function {
     pub tables: Vec<Name>,
     /// Its code.
     pub handler: Handler,
+    /// What its calls will read, for runtimes that have to know in advance.
+    pub reads: Reads,
 }
 
 impl Function {
@@ -75,7 +93,14 @@ impl Function {
             name: Name::from(name),
             tables: tables.iter().map(|table| Name::from(*table)).collect(),
             handler: Rc::new(handler),
+            reads: |_| None,
         }
+    }
+
+    /// The same function, which says what its calls will read.
+    #[must_use]
+    pub fn reading(self, reads: Reads) -> Function {
+        Function { reads, ..self }
     }
 }
 

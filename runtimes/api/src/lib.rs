@@ -16,7 +16,7 @@ mod reply;
 pub mod settings;
 mod workflow;
 
-pub use app::{App, Call, Evidence, Function, Handler, KindSpec, Op};
+pub use app::{App, Call, Evidence, Function, Handler, KindSpec, Op, ReadSet, Reads, TableKey};
 pub use change::{Change, Updated, apply, lower, lower_optimistic};
 pub use ctx::{Ctx, Retries};
 pub use error::{Error, Result};

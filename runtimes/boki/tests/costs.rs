@@ -86,6 +86,7 @@ fn app() -> App {
         name: Name::from(name),
         tables: tables.iter().copied().map(Name::from).collect(),
         handler,
+        reads: |_| None,
     };
     App {
         name: "costs",

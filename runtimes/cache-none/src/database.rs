@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::model::{Item, Map, Path};
-use triptych_api::{Change, Condition, Name, Updated, Value, lower};
+use triptych_api::{Change, Condition, Updated, Value, lower};
 use triptych_mesh::Key;
-use triptych_site::tables::{rows, set, unchanged, updated};
+use triptych_site::tables::{set, unchanged, updated};
 use triptych_site::{KEY, VALUE};
 use triptych_store::{
     Cancellation, Key as StoreKey, Request, Response, Return, Store, StoreError, Write,
-    patient, patient_pages,
+    patient,
 };
 use triptych_world::{MS, Scope, World};
 
@@ -53,11 +53,6 @@ pub enum Query {
         /// The changes.
         changes: Vec<Change>,
     },
-    /// All documents of a table.
-    Scan {
-        /// The table.
-        table: Name,
-    },
 }
 
 /// What came of it.
@@ -71,8 +66,6 @@ pub enum Outcome {
     Refused,
     /// Of [`Query::Change`]: what it did, and the document as it is now.
     Changed(Updated, Option<Value>),
-    /// Of [`Query::Scan`].
-    Documents(Vec<(Name, Value)>),
     /// It was not done, or nobody knows.
     Failed {
         /// Why.
@@ -104,7 +97,6 @@ impl Query {
                 sizes.sum()
             }
             Query::Change { key, changes, .. } => key_size(key) + changes_size(changes),
-            Query::Scan { table } => table.len(),
         }
     }
 
@@ -113,7 +105,7 @@ impl Query {
         match self {
             Query::Get { keys } => keys.len().max(1),
             Query::Put { puts } => puts.len().max(1),
-            Query::Change { .. } | Query::Scan { .. } => 1,
+            Query::Change { .. } => 1,
         }
     }
 }
@@ -137,10 +129,6 @@ impl Outcome {
             Outcome::Done(row) => row.as_ref().map_or(0, row_size),
             Outcome::Refused => 0,
             Outcome::Changed(_, document) => document.as_ref().map_or(0, Value::size),
-            Outcome::Documents(documents) => {
-                let sizes = documents.iter().map(|(key, value)| key.len() + value.size());
-                sizes.sum()
-            }
             Outcome::Failed { reason, .. } => reason.len(),
         }
     }
@@ -149,7 +137,6 @@ impl Outcome {
     pub fn units(&self) -> usize {
         match self {
             Outcome::Found(rows) => rows.len().max(1),
-            Outcome::Documents(documents) => documents.len().max(1),
             _ => 1,
         }
     }
@@ -176,11 +163,6 @@ pub async fn perform(world: World, store: Rc<dyn Store>, query: Query) -> Outcom
             condition,
             changes,
         } => at.change(&key, condition, &changes).await,
-        Query::Scan { table } => {
-            let (world, store) = (at.world.clone(), Rc::clone(&at.store));
-            let items = patient_pages(world, store, at.scope.clone(), Request::scan(&table)).await;
-            items.map(|items| Outcome::Documents(rows(items).into_iter().collect()))
-        }
     };
     done.unwrap_or_else(|error| Outcome::Failed {
         doubt: matches!(error, StoreError::Unavailable(_)),

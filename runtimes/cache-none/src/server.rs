@@ -37,11 +37,6 @@ pub enum Request {
         /// The changes.
         changes: Vec<Change>,
     },
-    /// All documents of a table, from the database.
-    Scan {
-        /// The table.
-        table: Name,
-    },
 }
 
 /// What clients are answered.
@@ -53,8 +48,6 @@ pub enum Reply {
     Written,
     /// Of [`Request::Update`].
     Updated(Updated),
-    /// Of [`Request::Scan`].
-    Documents(Vec<(Name, Value)>),
     /// It was not done.
     Failed(Failure),
 }
@@ -65,7 +58,6 @@ impl Part for Request {
             Request::Read { .. } => "read",
             Request::Write { .. } => "write",
             Request::Update { .. } => "update",
-            Request::Scan { .. } => "scan",
         }
     }
 
@@ -74,7 +66,6 @@ impl Part for Request {
             Request::Read { keys } => keys.iter().map(key_size).sum(),
             Request::Write { key, value } => key_size(key) + value.size(),
             Request::Update { key, changes, .. } => key_size(key) + changes_size(changes),
-            Request::Scan { table } => table.len(),
         }
     }
 
@@ -94,10 +85,6 @@ impl Part for Reply {
     fn size(&self) -> usize {
         match self {
             Reply::Read(values) => values.iter().flatten().map(|v| v.size() + 1).sum(),
-            Reply::Documents(documents) => {
-                let sizes = documents.iter().map(|(key, value)| key.len() + value.size());
-                sizes.sum()
-            }
             _ => 2,
         }
     }
@@ -130,10 +117,6 @@ enum Then {
         op: u64,
         number: u64,
         key: Key,
-    },
-    Scan {
-        client: Peer,
-        op: u64,
     },
 }
 
@@ -232,7 +215,6 @@ impl Server {
                 };
                 (query, then)
             }
-            Request::Scan { table } => (Query::Scan { table }, Then::Scan { client, op }),
         };
         self.desk.ask(query, then, out);
     }
@@ -309,10 +291,7 @@ impl Server {
                 self.feed.publish(now, number, keys, out);
                 reply(client, op, end, out);
             }
-            (Then::Scan { client, op }, Outcome::Documents(documents)) => {
-                reply(client, op, Reply::Documents(documents), out);
-            }
-            (Then::Read { client, op, .. } | Then::Scan { client, op }, other) => {
+            (Then::Read { client, op, .. }, other) => {
                 reply(client, op, Reply::Failed(failure(other)), out);
             }
         }

@@ -242,6 +242,7 @@ mod tests {
                 name: Name::from("Front"),
                 tables: vec![Name::from("cells")],
                 handler: Rc::new(|_, _| Box::pin(async { Ok(Value::Null) })),
+                reads: |_| None,
             };
             let app = App {
                 name: "one",

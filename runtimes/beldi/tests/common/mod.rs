@@ -15,6 +15,7 @@ pub(crate) fn app_of(functions: Vec<(&str, &[&str], Handler)>) -> App {
         name: Name::from(name),
         tables: tables.iter().copied().map(Name::from).collect(),
         handler,
+        reads: |_| None,
     };
     App {
         name: "test",

@@ -104,6 +104,7 @@ pub(crate) fn app() -> App {
         name: Name::from(name),
         tables: tables.iter().copied().map(Name::from).collect(),
         handler,
+        reads: |_| None,
     };
     App {
         name: "test",

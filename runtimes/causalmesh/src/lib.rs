@@ -1,0 +1,1 @@
+//! CausalMesh as a runtime.
