@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use triptych_api::{Change, Condition, Name, Result, State, Step, Updated, Value};
 use triptych_faas::Gauges;
-use triptych_mesh::Key;
+use triptych_mesh::{Key, WriteId};
 use triptych_site::{Effects, Site, tables};
+use triptych_store::TableSchema;
 
 /// Where an operation happens, and on whose behalf.
 #[derive(Clone)]
@@ -36,8 +37,10 @@ pub struct Here {
     pub attempt: Attempt,
     /// The instance.
     pub instance: Name,
-    /// The operation's place in the instance. In one execution no two operations have the same.
+    /// The operation's place in the instance.
     pub step: Step,
+    /// What a write of this operation is known by: no other operation of any execution has the same.
+    pub write: WriteId,
 }
 
 /// Which try at which workflow.
@@ -99,6 +102,11 @@ pub trait System: 'static {
     /// handed over after it, and a transaction whose body aborts leaves nothing of what it wrote.
     const ATOMIC: bool;
 
+    /// The tables that it needs besides the app's.
+    fn tables(&self) -> Vec<TableSchema> {
+        Vec::new()
+    }
+
     /// How many servers there are; at least one.
     fn servers(&self) -> usize;
 
@@ -145,11 +153,17 @@ pub trait System: 'static {
     ) -> Result<Updated>;
 
     /// What a branch or a callee has seen and done is now seen and done by whoever goes on after it.
-    /// It began with a copy of this context, or of an earlier state of it.
+    /// It began with a copy of this context, or of an earlier state of it; and it may have been joined
+    /// already, as it is or as it was earlier. So a join is idempotent, and forgets nothing.
     fn join(&self, context: &mut Self::Context, branch: Self::Context);
 
+    /// The body of a transaction has aborted, which had this: nothing of what it wrote stays, but what
+    /// it read was read. Only asked if [`System::ATOMIC`].
+    fn undo(&self, _context: &mut Self::Context, _body: Self::Context) {}
+
     /// The attempt has ended well: all of its writes become visible, if they are not. With
-    /// [`Error::Aborted`] none does, and the attempt is made again.
+    /// [`Error::Aborted`] none does, and the attempt is made again. Without [`System::ATOMIC`] it may
+    /// also have ended with a refusal.
     ///
     /// [`Error::Aborted`]: triptych_api::Error::Aborted
     async fn commit(&self, here: &Here, context: &mut Self::Context) -> Result<()>;
@@ -161,6 +175,10 @@ pub trait System: 'static {
     /// What a client knows that goes on after all this; of an attempt that did not commit, what it
     /// has read.
     fn session(&self, context: &Self::Context) -> Self::Session;
+
+    /// Two requests of a session may be under way at once: what it keeps after one of them, and what
+    /// the other one brings, as one.
+    fn merge(&self, kept: &mut Self::Session, new: Self::Session);
 
     /// All documents of a table and their keys: a look at the backing store, which is not causal. The
     /// attempt's own writes are put on top by whoever asks.

@@ -1,1 +1,136 @@
-//! CausalMesh as a runtime.
+//! CausalMesh as a runtime (PVLDB'24, arXiv 2508.15647): functions beside causal cache servers on a
+//! ring, moving between them.
+//!
+//! The servers and their protocol are `triptych-mesh`; what surrounds functions on any cache is
+//! `triptych-cached`. Here stands what each operation is to the servers.
+//!
+//! * `plain`: [`deploy`], causal consistency; and as `compat`, with last writer wins.
+//! * `tcc`: transactional causal consistency.
+//! * `servers`: the way from an execution to the servers.
+//! * [`model`]: a ring in memory, to test with.
+//!
+//! Concurrent changes of a document merge: additions add up, a list has the elements of all, of two
+//! replacements the one that is later in the order of clocks stays. Nothing makes effects happen
+//! exactly once, and a condition is decided on what the client sees, so two of them may both hold.
+
+pub mod model;
+mod plain;
+mod servers;
+mod source;
+mod tcc;
+
+use model::{Conduct, ModelRing};
+use plain::Plain;
+use servers::Servers;
+use source::Source;
+use std::rc::Rc;
+use tcc::Tcc;
+use triptych_api::{Declares, Isolation};
+use triptych_cached::{Policy, deploy_with};
+use triptych_faas::Deployment;
+use triptych_site::Site;
+
+/// What CausalMesh promises. Acknowledged writes are on enough servers to survive the crashes that are
+/// planned for: none, on the model.
+pub const DECLARES: Declares = Declares {
+    exactly_once: false,
+    transaction: Isolation::None,
+    order: true,
+    durable: true,
+    linearizable: false,
+};
+
+/// What CausalMesh-TCC promises.
+pub const DECLARES_TCC: Declares = Declares {
+    transaction: Isolation::Tcc,
+    ..DECLARES
+};
+
+/// What CausalMesh promises where the last writer wins: of two concurrent changes of a list, one is
+/// lost that was acknowledged, and whoever has seen it may not see it again.
+pub const DECLARES_COMPAT: Declares = Declares {
+    order: false,
+    durable: false,
+    ..DECLARES
+};
+
+/// Which of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Causal consistency; changes merge.
+    Causal,
+    /// Causal consistency; the last writer wins.
+    LastWriterWins,
+    /// Transactional causal consistency.
+    Tcc,
+}
+
+/// A seeded defect, to show that checkers see it. Campaigns cannot ask for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// One of what surrounds functions.
+    Cached(triptych_cached::Bug),
+    /// The client does not carry its own writes.
+    OwnForgotten,
+    /// The client does not remember what it has read.
+    ReadsForgotten,
+    /// A transaction takes a new snapshot at each read.
+    SnapshotRenewed,
+    /// What a transaction has written is sent one by one.
+    WrittenOneByOne,
+}
+
+/// Puts the site's app on a model of the ring in memory.
+pub fn deploy_on_model(site: Site, variant: Variant, policy: Policy) -> Rc<dyn Deployment> {
+    deploy_on_model_with(site, variant, policy, Conduct::default(), None)
+}
+
+/// The same with a ring that behaves like this, and with a seeded defect, if there is one.
+pub fn deploy_on_model_with(
+    site: Site,
+    variant: Variant,
+    policy: Policy,
+    conduct: Conduct,
+    bug: Option<Bug>,
+) -> Rc<dyn Deployment> {
+    let ring = ModelRing::new(&site.world, Rc::clone(&site.store), conduct);
+    let servers = Servers::new(ring.ports());
+    let source = match site.world.is_virtual() {
+        true => Source::Model(ring),
+        false => Source::None,
+    };
+    on_servers(site, variant, policy, (servers, source), bug)
+}
+
+fn on_servers(
+    site: Site,
+    variant: Variant,
+    policy: Policy,
+    (servers, source): (Servers, Source),
+    bug: Option<Bug>,
+) -> Rc<dyn Deployment> {
+    let site = Rc::new(site);
+    let shared = match bug {
+        Some(Bug::Cached(bug)) => Some(bug),
+        _ => None,
+    };
+    match variant {
+        Variant::Tcc => {
+            let system = Tcc {
+                servers,
+                source,
+                bug,
+            };
+            deploy_with(site, system, policy, shared)
+        }
+        Variant::Causal | Variant::LastWriterWins => {
+            let system = Plain {
+                servers,
+                source,
+                last_writer_wins: variant == Variant::LastWriterWins,
+                bug,
+            };
+            deploy_with(site, system, policy, shared)
+        }
+    }
+}

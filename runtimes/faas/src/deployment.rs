@@ -58,6 +58,13 @@ pub trait Deployment {
     /// What a client makes of the entry function's reply or failure.
     fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer;
 
+    /// What a session keeps from now on, given what it has kept and what an answer brought: requests
+    /// of one session may be under way at once, and their answers come in any order. By default what
+    /// came last.
+    fn remember(&self, _known: &Value, new: Value) -> Value {
+        new
+    }
+
     /// How many instances have begun and are not done, as far as the runtime can know.
     fn pending(&self) -> LocalBoxFuture<'static, Result<u64, String>>;
 

@@ -114,10 +114,9 @@ impl Clients {
                 observed = (app.observe)(&clients.kinds[usize::from(kind)], &input, &answer.output);
             }
             if answer.session != Value::Null {
-                clients
-                    .sessions
-                    .borrow_mut()
-                    .insert(session, answer.session);
+                let mut sessions = clients.sessions.borrow_mut();
+                let kept = sessions.entry(session).or_default();
+                *kept = deployment.remember(kept, answer.session);
             }
             Sent {
                 outcome: answer.outcome,

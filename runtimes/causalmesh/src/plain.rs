@@ -1,0 +1,176 @@
+//! CausalMesh: every operation goes to the server on the execution's host, with all that the client
+//! depends on and its own writes that may not be everywhere.
+
+use crate::Bug;
+use crate::servers::{READ, Servers, UPDATE, WRITE, unexpected};
+use crate::source::Source;
+use std::rc::Rc;
+use triptych_api::{Result, State, Updated, Value};
+use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
+use triptych_faas::Gauges;
+use triptych_mesh::{Context, Key, Op, Reply, Request};
+use triptych_site::{Site, tables};
+use triptych_store::TableSchema;
+
+/// See the module documentation.
+pub(crate) struct Plain {
+    pub(crate) servers: Servers,
+    pub(crate) source: Source,
+    /// Whether of concurrent changes of a document one wins as a whole: an update is a replacement
+    /// by what the client has made of what it saw.
+    pub(crate) last_writer_wins: bool,
+    pub(crate) bug: Option<Bug>,
+}
+
+impl Plain {
+    async fn put(&self, here: &Here, context: &mut Context, key: Key, value: Value) -> Result<()> {
+        let request = Request::Write {
+            write: here.write,
+            deps: context.deps.clone(),
+            own: context.own_clock(),
+            ops: vec![(key, Op::Put(value))],
+        };
+        match self.servers.ask(here, WRITE, request).await? {
+            Reply::Written { version, stable } => {
+                if self.bug != Some(Bug::OwnForgotten) {
+                    context.wrote(version);
+                }
+                context.is_stable(&stable);
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl System for Plain {
+    type Context = Context;
+    type Session = Context;
+    const POINTS: Points = points!("causalmesh");
+    const ATOMIC: bool = false;
+
+    fn tables(&self) -> Vec<TableSchema> {
+        self.source.tables()
+    }
+
+    fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    async fn prepare(&self) -> Told<()> {
+        self.source.ready().await
+    }
+
+    async fn begin(&self, _: &Here, session: &Context, _: &Announced) -> Result<Context> {
+        Ok(session.clone())
+    }
+
+    async fn read(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Value>>> {
+        let request = Request::Read {
+            deps: context.deps.clone(),
+            own: context.own_of(keys.iter()),
+            keys: keys.to_vec(),
+        };
+        match self.servers.ask(here, READ, request).await? {
+            Reply::Read { seen, stable } => {
+                if self.bug != Some(Bug::ReadsForgotten) {
+                    seen.iter().for_each(|seen| context.saw(seen));
+                }
+                context.is_stable(&stable);
+                Ok(seen.into_iter().map(|seen| seen.value).collect())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn change(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        key: Key,
+        edit: Edit,
+    ) -> Result<Updated> {
+        let (condition, changes) = match edit {
+            Edit::Put(value) => {
+                self.put(here, context, key, value).await?;
+                return Ok(Updated {
+                    applied: true,
+                    sum: None,
+                });
+            }
+            Edit::Update { condition, changes } => (condition, changes),
+        };
+        if self.last_writer_wins {
+            let seen = self.read(here, context, std::slice::from_ref(&key)).await?;
+            let seen = seen.first().and_then(Option::as_ref);
+            let (updated, document) = tables::updated(seen, condition.as_ref(), &changes);
+            if let Some(document) = document {
+                self.put(here, context, key, document).await?;
+            }
+            return Ok(updated);
+        }
+        let request = Request::Update {
+            write: here.write,
+            deps: context.deps.clone(),
+            own: context.own.clone(),
+            key,
+            condition,
+            changes,
+        };
+        match self.servers.ask(here, UPDATE, request).await? {
+            Reply::Updated {
+                updated,
+                seen,
+                version,
+                stable,
+            } => {
+                // Whether it was made, and what came of it, tells the client what was there.
+                context.saw(&seen);
+                if self.bug != Some(Bug::OwnForgotten) {
+                    version.into_iter().for_each(|own| context.wrote(own));
+                }
+                context.is_stable(&stable);
+                Ok(updated)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn join(&self, context: &mut Context, branch: Context) {
+        context.join(&branch);
+    }
+
+    /// Everything was sent when it was written.
+    async fn commit(&self, _: &Here, _: &mut Context) -> Result<()> {
+        Ok(())
+    }
+
+    fn session(&self, context: &Context) -> Context {
+        context.clone()
+    }
+
+    fn merge(&self, kept: &mut Context, new: Context) {
+        kept.join(&new);
+    }
+
+    async fn pending(&self) -> Told<u64> {
+        self.source.pending().await
+    }
+
+    async fn dump(&self, site: Rc<Site>) -> Told<State> {
+        self.source.dump(site).await
+    }
+
+    fn counters(&self) -> Gauges {
+        self.source.counters()
+    }
+
+    async fn gauges(&self) -> Told<Gauges> {
+        self.source.gauges().await
+    }
+}
