@@ -1,6 +1,7 @@
 //! The plain cache: one server.
 
 use crate::broker::Topic;
+use crate::client::Answer;
 use crate::database::{Outcome, Put, Query, changes_size, key_size};
 use crate::desk::Desk;
 use crate::feed::Feed;
@@ -86,6 +87,15 @@ impl Part for Reply {
         match self {
             Reply::Read(values) => values.iter().flatten().map(|v| v.size() + 1).sum(),
             _ => 2,
+        }
+    }
+}
+
+impl Answer for Reply {
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Reply::Failed(failure) => Some(failure),
+            _ => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use triptych_api::Value;
 use triptych_cache_none::database::key_size;
-use triptych_cache_none::{Failure, Part, Wire};
+use triptych_cache_none::{Answer, Failure, Part, Wire};
 use triptych_cached::Attempt;
 use triptych_mesh::{Clock, Key};
 
@@ -221,6 +221,15 @@ impl Part for Reply {
                 clock_size(stable) + clocks.iter().map(clock_size).sum::<usize>()
             }
             Reply::Failed(_) => 10,
+        }
+    }
+}
+
+impl Answer for Reply {
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Reply::Failed(failure) => Some(failure),
+            _ => None,
         }
     }
 }

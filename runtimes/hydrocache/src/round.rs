@@ -306,6 +306,10 @@ impl Server {
 
     /// The snapshot has what was asked for.
     fn finish(&mut self, round: Round, out: &mut Send) {
+        if self.cut.held(&round.attempt).is_none() {
+            // Nobody believed any more that the workflow lives.
+            return self.round_failed(round, Failure::Unavailable, out);
+        }
         let Round {
             asker,
             attempt,
