@@ -39,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "registry",
         &[
             "runtime",
+            "cached",
             "app",
             "workloads",
             "log",

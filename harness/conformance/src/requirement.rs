@@ -19,6 +19,8 @@ pub enum Needs {
     AtomicityOnce,
     /// Transactions happen as if one after another.
     Serializability,
+    /// Operations on one key happen one after another, for everybody.
+    Linearizability,
 }
 
 impl Needs {
@@ -34,6 +36,7 @@ impl Needs {
                 Needs::Atomicity.met(declares) && Needs::ExactlyOnce.met(declares)
             }
             Needs::Serializability => declares.transaction == Isolation::Serializable,
+            Needs::Linearizability => declares.linearizable,
         }
     }
 
@@ -47,6 +50,7 @@ impl Needs {
             Needs::Atomicity => "transactions",
             Needs::AtomicityOnce => "exactly-once transactions",
             Needs::Serializability => "serializable transactions",
+            Needs::Linearizability => "linearizable operations",
         }
     }
 }
@@ -86,20 +90,26 @@ const fn of(
 }
 
 /// All requirements, in the order in which tables show them.
-pub const REQUIREMENTS: [Requirement; 24] = {
+pub const REQUIREMENTS: [Requirement; 25] = {
     use Needs::*;
     [
         of(
             "programs",
             Nothing,
             "meaning",
-            "random programs mean what a small model says",
+            "random programs of one session mean what a small model says",
         ),
         of(
             "races",
-            Nothing,
+            Durability,
             "meaning",
             "concurrent updates of new documents are never lost",
+        ),
+        of(
+            "claims",
+            Linearizability,
+            "meaning",
+            "of concurrent updates that exclude each other one is made",
         ),
         of(
             "calls",

@@ -143,7 +143,20 @@ impl Stand {
 
     /// Sends a request that must end well.
     pub(crate) async fn must(&self, n: u64, ask: &Ask) -> Result<Value, String> {
-        let answer = self.ask(n, ask, &Value::Null).await;
+        self.must_after(n, ask, &mut Value::Null).await
+    }
+
+    /// Sends a request of a session that must end well.
+    pub(crate) async fn must_after(
+        &self,
+        n: u64,
+        ask: &Ask,
+        session: &mut Value,
+    ) -> Result<Value, String> {
+        let answer = self.ask(n, ask, session).await;
+        if answer.session != Value::Null {
+            *session = answer.session;
+        }
         match answer.outcome {
             Outcome::Ok => Ok(answer.output),
             outcome => Err(format!("{} ended {outcome:?}, not ok", ask.op)),

@@ -12,6 +12,7 @@ const ALL: Declares = Declares {
     transaction: Isolation::Serializable,
     order: true,
     durable: true,
+    linearizable: true,
 };
 
 /// An app whose only rules say what the settings tell them to.

@@ -13,6 +13,7 @@ const PROMISES: Declares = Declares {
     transaction: Isolation::None,
     order: true,
     durable: true,
+    linearizable: true,
 };
 
 /// A run of a profile on a small data set, and its verdict.

@@ -79,6 +79,10 @@ pub struct Declares {
     pub order: bool,
     /// Nothing acknowledged is lost.
     pub durable: bool,
+    /// Operations on one key happen one after another, for everybody (linearizability). Without it
+    /// each client's conditions and sums are of what it sees, so two concurrent ones may both hold,
+    /// and a scan may be older than what its session has done.
+    pub linearizable: bool,
 }
 
 impl Declares {

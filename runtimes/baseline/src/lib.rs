@@ -21,6 +21,7 @@ pub const DECLARES: Declares = Declares {
     transaction: Isolation::None,
     order: true,
     durable: true,
+    linearizable: true,
 };
 
 /// What all executions share.

@@ -51,6 +51,7 @@ pub const DECLARES: Declares = Declares {
     transaction: Isolation::Serializable,
     order: true,
     durable: true,
+    linearizable: true,
 };
 
 /// What Beldi promises on transactions of the store.

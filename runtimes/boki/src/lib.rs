@@ -50,6 +50,7 @@ pub const DECLARES: Declares = Declares {
     transaction: Isolation::Serializable,
     order: true,
     durable: true,
+    linearizable: true,
 };
 
 /// The logbook of an installation.

@@ -238,7 +238,7 @@ impl<S: System> Run<S> {
         let tx = self.transaction_of(&step);
         let call = async |_: &Here, mine: &mut Carried<S::Context>| {
             let carried = match self.has(Bug::CallWithoutContext) {
-                true => Carried::default().encode()?,
+                true => Carried::<S::Context>::default().encode()?,
                 false => mine.encode()?,
             };
             self.shared.meter.carried(size(&carried.context));

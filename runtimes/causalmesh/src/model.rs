@@ -19,7 +19,7 @@ use triptych_mesh::{
     Arrived, Bug, Clock, Core, Failure, Key, Op, Port, Refused, Reply, Request, Slot, Version,
 };
 use triptych_site::{KEY, VALUE};
-use triptych_store::{Request as Ask, Store, patient};
+use triptych_store::{Request as Ask, Store, Write, patient};
 use triptych_world::{MS, Nanos, Random, SECOND, US, World, mix_str};
 
 /// How a [`ModelRing`] behaves where the contract leaves it open.
@@ -378,12 +378,17 @@ impl Inner {
                     return;
                 }
                 let keys: Vec<Key> = behind.iter().take(BATCH).cloned().collect();
-                keys.iter().for_each(|key| drop(behind.remove(key)));
+                behind.retain(|key| !keys.contains(key));
                 let row = |key: Key| {
                     let value = core.entry(&key)?.seen().value?;
                     let fields = [(KEY, Value::from(key.key)), (VALUE, value)];
                     let fields = fields.map(|(name, value)| (Name::from(name), value));
-                    Some((key.table, fields.into_iter().collect()))
+                    let item = fields.into_iter().collect();
+                    Some(Write::Put {
+                        table: key.table,
+                        item,
+                        condition: None,
+                    })
                 };
                 keys.into_iter().filter_map(row).collect::<Vec<_>>()
             };
@@ -392,22 +397,20 @@ impl Inner {
     }
 
     /// Writes rows, until the store takes them.
-    async fn put(&self, rows: Vec<(Name, triptych_api::model::Item)>) {
-        self.rows.set(self.rows.get() + rows.len() as u64);
-        for (table, item) in rows {
-            loop {
-                let request = Ask::Put {
-                    table: table.clone(),
-                    item: item.clone(),
-                    condition: None,
-                };
-                let (world, store) = (self.world.clone(), Rc::clone(&self.store));
-                let scope = self.world.background_scope();
-                if patient(world, store, scope, request).await.is_ok() {
-                    break;
-                }
-                self.world.sleep(self.conduct.behind).await;
+    async fn put(&self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
+        self.rows.set(self.rows.get() + writes.len() as u64);
+        loop {
+            let writes = writes.clone();
+            let request = Ask::BatchWrite { writes };
+            let (world, store) = (self.world.clone(), Rc::clone(&self.store));
+            let scope = self.world.background_scope();
+            if patient(world, store, scope, request).await.is_ok() {
+                return;
             }
+            self.world.sleep(self.conduct.behind).await;
         }
     }
 }

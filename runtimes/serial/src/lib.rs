@@ -23,6 +23,7 @@ pub const DECLARES: Declares = Declares {
     transaction: Isolation::Serializable,
     order: true,
     durable: true,
+    linearizable: true,
 };
 
 /// Puts the site's app into it. Of the site it uses the world and the app alone.

@@ -25,6 +25,7 @@ pub const DECLARES: Declares = Declares {
     transaction: Isolation::None,
     order: true,
     durable: true,
+    linearizable: true,
 };
 
 /// Puts the site's app into it.

@@ -55,11 +55,13 @@ impl System {
         let lanes = lanes.into_values().map(|lane| {
             let (system, done) = (Rc::clone(self), Rc::clone(&done));
             self.world.spawn("loader", async move {
+                // A lane is a client of its own, which goes on from what it did before.
+                let mut session = Value::Null;
                 for (n, load) in lane {
                     if system.watch.cancel.is_cancelled() {
                         return Err(RunError::Cancelled);
                     }
-                    system.load_one(n, load).await?;
+                    system.load_one(n, load, &mut session).await?;
                     done.set(done.get() + 1);
                     system.watch.progress.set(0, LOADED, done.get(), total);
                 }
@@ -72,15 +74,19 @@ impl System {
             .collect()
     }
 
-    async fn load_one(&self, n: u64, load: Load) -> Result<(), RunError> {
+    async fn load_one(&self, n: u64, load: Load, session: &mut Value) -> Result<(), RunError> {
         let function = Name::from(load.function.as_str());
         let id = format!("load{n}");
         for attempt in 1.. {
             let input = load.input.clone();
-            let payload = self.deployment.request(&id, &load.op, input, &Value::Null);
+            let payload = self.deployment.request(&id, &load.op, input, session);
             let scope = self.world.background_scope();
             let reply = self.pool.invoke(&scope, &function, payload).await;
-            match self.deployment.answer(reply).outcome {
+            let answer = self.deployment.answer(reply);
+            if answer.session != Value::Null {
+                *session = self.deployment.remember(session, answer.session);
+            }
+            match answer.outcome {
                 Outcome::Ok => break,
                 Outcome::Failed(_) | Outcome::Aborted(_) if attempt < LOAD_ATTEMPTS => {
                     self.world.sleep(LOAD_PAUSE).await;
