@@ -1,7 +1,7 @@
 //! The way from an execution to the server on its host: each request is an effect, hence a crash
 //! point.
 
-use crate::cluster::Port;
+use crate::cluster::{Cluster, Port};
 use crate::wire::{Failure, Part};
 use triptych_api::{Error, Result};
 use triptych_cached::Here;
@@ -22,6 +22,13 @@ pub trait Answer: Part {
 pub struct Servers<Q, A>(pub Vec<Port<Q, A>>);
 
 impl<Q: Part, A: Answer> Servers<Q, A> {
+    /// Ports to all servers of a cluster, if there is one.
+    pub fn of<P: Part>(cluster: Option<&Cluster<Q, A, P>>) -> Self {
+        let ports = cluster.into_iter();
+        let ports = ports.flat_map(|c| (0..c.servers()).map(|index| c.port(index)));
+        Servers(ports.collect())
+    }
+
     /// The port on the host where something happens.
     ///
     /// # Errors

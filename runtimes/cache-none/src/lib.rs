@@ -24,7 +24,7 @@ pub mod database;
 pub mod desk;
 pub mod feed;
 pub mod server;
-mod system;
+pub mod system;
 pub mod wire;
 pub mod writes;
 
@@ -35,13 +35,12 @@ pub use database::{Outcome, Put, Query, Row, perform};
 pub use desk::Desk;
 pub use feed::Feed;
 pub use server::Config;
-pub use system::sums;
+pub use system::{Plain, sums};
 pub use wire::{Failure, Part, Wire};
 pub use writes::Writes;
 
 use cluster::{CENTRE, Make, lan};
 use std::rc::Rc;
-use system::Plain;
 use triptych_api::{Declares, Isolation};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
@@ -80,13 +79,6 @@ pub fn start(
 pub fn deploy(site: Site) -> Rc<dyn Deployment> {
     // As often as HydroCache refreshes.
     let config = Config { period: 100 * MS };
-    let cluster = site
-        .world
-        .is_virtual()
-        .then(|| start(&site.world, lan(), &site.store, SERVERS, config));
-    let ports = cluster.iter();
-    let ports = ports.flat_map(|c| (0..c.servers()).map(|at| c.port(at)));
-    let ports = Servers(ports.collect());
-    let system = Plain { cluster, ports };
+    let system = Plain::start(&site, lan(), SERVERS, config);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

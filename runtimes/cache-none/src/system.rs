@@ -2,23 +2,41 @@
 
 use crate::client::{NO_SERVERS, Servers, unexpected};
 use crate::cluster::{CENTRE, Cluster, server};
-use crate::server::{Reply, Request};
+use crate::server::{Config, Reply, Request};
 use crate::wire::Never;
 use triptych_api::{Name, Result, Updated, Value};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
 use triptych_mesh::Key;
+use triptych_nodes::sim::SimConfig;
+use triptych_site::Site;
 
 const READ: &str = "cache-none.read";
 const WRITE: &str = "cache-none.write";
 
 /// Its servers in one world.
-pub(crate) type Nodes = Cluster<Request, Reply, Never>;
+pub type Nodes = Cluster<Request, Reply, Never>;
 
 /// Nothing is carried, and nothing is kept: whatever a server has counts.
-pub(crate) struct Plain {
-    pub(crate) cluster: Option<Nodes>,
-    pub(crate) ports: Servers<Request, Reply>,
+pub struct Plain {
+    cluster: Option<Nodes>,
+    ports: Servers<Request, Reply>,
+}
+
+impl Plain {
+    /// Starts servers beside a site, if its world has virtual time.
+    pub fn start(site: &Site, network: SimConfig, servers: u16, config: Config) -> Self {
+        let (world, store) = (&site.world, &site.store);
+        let start = || crate::start(world, network, store, servers, config);
+        let cluster = world.is_virtual().then(start);
+        let ports = Servers::of(cluster.as_ref());
+        Plain { cluster, ports }
+    }
+
+    /// The servers.
+    pub fn cluster(&self) -> Option<&Nodes> {
+        self.cluster.as_ref()
+    }
 }
 
 /// What a cluster's nodes have counted, all together, of these names.

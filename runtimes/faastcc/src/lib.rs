@@ -36,13 +36,12 @@ pub use message::{Got, Message, Peer, Reply, Request};
 pub use server::Server;
 pub use stamp::{History, Stamp};
 pub use storage::Storage;
-pub use system::{Context, Session};
+pub use system::{Context, FaasTcc, Session};
 
 use std::rc::Rc;
-use system::FaasTcc;
 use triptych_api::{Declares, Isolation};
 use triptych_cache_none::cluster::{Make, lan};
-use triptych_cache_none::{Cluster, SERVERS, Servers};
+use triptych_cache_none::{Cluster, SERVERS};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;
@@ -128,16 +127,6 @@ pub fn deploy(site: Site) -> Rc<dyn Deployment> {
 
 /// The same with all that can be chosen.
 pub fn deploy_with_config(site: Site, servers: u16, config: Config) -> Rc<dyn Deployment> {
-    let cluster = site
-        .world
-        .is_virtual()
-        .then(|| start(&site.world, lan(), &site.store, servers, config));
-    let ports = cluster.iter();
-    let ports = ports.flat_map(|c| (0..c.servers()).map(|at| c.port(at)));
-    let system = FaasTcc {
-        ports: Servers(ports.collect()),
-        cluster,
-        bug: config.bug,
-    };
+    let system = FaasTcc::start(&site, lan(), servers, config);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

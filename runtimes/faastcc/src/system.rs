@@ -1,7 +1,7 @@
 //! FaaSTCC as functions use it: what a workflow's attempt carries, and what its operations ask of the
 //! servers.
 
-use crate::Bug;
+use crate::{Bug, Config};
 use crate::interval::Interval;
 use crate::message::{Peer, Reply, Request};
 use crate::stamp::Stamp;
@@ -13,7 +13,8 @@ use triptych_cache_none::{Cluster, Servers, Writes, sums};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
 use triptych_mesh::{Key, Op};
-use triptych_site::tables;
+use triptych_nodes::sim::SimConfig;
+use triptych_site::{Site, tables};
 
 const READ: &str = "faastcc.read";
 const COMMIT: &str = "faastcc.commit";
@@ -37,13 +38,30 @@ pub struct Context {
 }
 
 /// See the module documentation.
-pub(crate) struct FaasTcc {
-    pub(crate) cluster: Option<Cluster<Request, Reply, Peer>>,
-    pub(crate) ports: Servers<Request, Reply>,
-    pub(crate) bug: Option<Bug>,
+pub struct FaasTcc {
+    cluster: Option<Cluster<Request, Reply, Peer>>,
+    ports: Servers<Request, Reply>,
+    bug: Option<Bug>,
 }
 
 impl FaasTcc {
+    /// Starts servers beside a site, if its world has virtual time.
+    pub fn start(site: &Site, network: SimConfig, servers: u16, config: Config) -> Self {
+        let (world, store) = (&site.world, &site.store);
+        let start = || crate::start(world, network, store, servers, config);
+        let cluster = world.is_virtual().then(start);
+        FaasTcc {
+            ports: Servers::of(cluster.as_ref()),
+            cluster,
+            bug: config.bug,
+        }
+    }
+
+    /// The servers.
+    pub fn cluster(&self) -> Option<&Cluster<Request, Reply, Peer>> {
+        self.cluster.as_ref()
+    }
+
     fn check(&self, context: &Context) -> Result<()> {
         match context.interval.is_empty() && self.bug != Some(Bug::JoinsUnchecked) {
             true => Err(Error::Aborted(

@@ -39,13 +39,12 @@ mod system;
 pub use line::{Deps, Line};
 pub use message::{Got, Held, Holds, Message, Peer, Reply, Request};
 pub use server::{Bug, Config, Server};
-pub use system::{ClientBug, Context, Session};
+pub use system::{ClientBug, Context, Hydro, Session};
 
 use std::rc::Rc;
-use system::Hydro;
 use triptych_api::{Declares, Isolation};
 use triptych_cache_none::cluster::{Make, lan};
-use triptych_cache_none::{Broker, Cluster, SERVERS, Servers};
+use triptych_cache_none::{Broker, Cluster, SERVERS};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;
@@ -106,17 +105,6 @@ pub fn deploy(
     config: Config,
     bug: Option<ClientBug>,
 ) -> Rc<dyn Deployment> {
-    let cluster = site
-        .world
-        .is_virtual()
-        .then(|| start(&site.world, lan(), &site.store, servers, config));
-    let ports = cluster.iter();
-    let ports = ports.flat_map(|c| (0..c.servers()).map(|at| c.port(at)));
-    let system = Hydro {
-        ports: Servers(ports.collect()),
-        cluster,
-        kind,
-        bug,
-    };
+    let system = Hydro::start(&site, lan(), kind, servers, config, bug);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

@@ -1,7 +1,7 @@
 //! HydroCache as functions use it: what a workflow's attempt carries, and what its operations ask of
 //! the servers.
 
-use crate::Kind;
+use crate::{Config, Kind};
 use crate::choose::saw;
 use crate::line::{Deps, demand, trim};
 use crate::message::{Got, Held, Holds, Peer, Reply, Request};
@@ -13,7 +13,8 @@ use triptych_cache_none::{Cluster, Servers, Writes, sums};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
 use triptych_mesh::{Clock, Key, Op};
-use triptych_site::tables;
+use triptych_nodes::sim::SimConfig;
+use triptych_site::{Site, tables};
 
 const READ: &str = "hydrocache.read";
 const SNAPSHOT: &str = "hydrocache.snapshot";
@@ -113,11 +114,11 @@ fn note(holds: &mut Holds, key: &Key, clock: &Clock, at: u16) {
 }
 
 /// See the module documentation.
-pub(crate) struct Hydro {
-    pub(crate) cluster: Option<Cluster<Request, Reply, Peer>>,
-    pub(crate) ports: Servers<Request, Reply>,
-    pub(crate) kind: Kind,
-    pub(crate) bug: Option<ClientBug>,
+pub struct Hydro {
+    cluster: Option<Cluster<Request, Reply, Peer>>,
+    ports: Servers<Request, Reply>,
+    kind: Kind,
+    bug: Option<ClientBug>,
 }
 
 fn torn() -> Error {
@@ -125,6 +126,31 @@ fn torn() -> Error {
 }
 
 impl Hydro {
+    /// Starts servers beside a site, if its world has virtual time.
+    pub fn start(
+        site: &Site,
+        network: SimConfig,
+        kind: Kind,
+        servers: u16,
+        config: Config,
+        bug: Option<ClientBug>,
+    ) -> Self {
+        let (world, store) = (&site.world, &site.store);
+        let start = || crate::start(world, network, store, servers, config);
+        let cluster = world.is_virtual().then(start);
+        Hydro {
+            ports: Servers::of(cluster.as_ref()),
+            cluster,
+            kind,
+            bug,
+        }
+    }
+
+    /// The servers.
+    pub fn cluster(&self) -> Option<&Cluster<Request, Reply, Peer>> {
+        self.cluster.as_ref()
+    }
+
     fn request(&self, here: &Here, context: &Context, keys: Vec<Key>) -> Request {
         let attempt = here.attempt.clone();
         match self.kind {
