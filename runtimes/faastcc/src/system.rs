@@ -1,0 +1,230 @@
+//! FaaSTCC as functions use it: what a workflow's attempt carries, and what its operations ask of the
+//! servers.
+
+use crate::{Bug, Config};
+use crate::interval::Interval;
+use crate::message::{Peer, Reply, Request};
+use crate::stamp::Stamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use triptych_api::{Error, Result, Updated, Value};
+use triptych_cache_none::client::{NO_SERVERS, unexpected};
+use triptych_cache_none::{Cluster, Servers, Writes, sums};
+use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
+use triptych_faas::Gauges;
+use triptych_mesh::{Key, Op};
+use triptych_nodes::sim::SimConfig;
+use triptych_site::{Site, tables};
+
+const READ: &str = "faastcc.read";
+const COMMIT: &str = "faastcc.commit";
+
+/// What a client keeps between its workflows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The time of the newest that it has seen or committed.
+    pub low: Stamp,
+}
+
+/// What an attempt carries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Context {
+    /// When all that it has read is valid.
+    interval: Interval,
+    /// What it has written.
+    writes: Writes,
+    /// When that was committed.
+    committed: Stamp,
+}
+
+/// See the module documentation.
+pub struct FaasTcc {
+    cluster: Option<Cluster<Request, Reply, Peer>>,
+    ports: Servers<Request, Reply>,
+    bug: Option<Bug>,
+}
+
+impl FaasTcc {
+    /// Starts servers beside a site, if its world has virtual time.
+    pub fn start(site: &Site, network: SimConfig, servers: u16, config: Config) -> Self {
+        let (world, store) = (&site.world, &site.store);
+        let start = || crate::start(world, network, store, servers, config);
+        let cluster = world.is_virtual().then(start);
+        FaasTcc {
+            ports: Servers::of(cluster.as_ref()),
+            cluster,
+            bug: config.bug,
+        }
+    }
+
+    /// The servers.
+    pub fn cluster(&self) -> Option<&Cluster<Request, Reply, Peer>> {
+        self.cluster.as_ref()
+    }
+
+    fn check(&self, context: &Context) -> Result<()> {
+        match context.interval.is_empty() && self.bug != Some(Bug::JoinsUnchecked) {
+            true => Err(Error::Aborted(
+                "what was read was never valid at one time".to_owned(),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    async fn write(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        writes: Vec<(Key, Value)>,
+    ) -> Result<()> {
+        match self.ports.ask(here, COMMIT, Request::Commit { writes }).await? {
+            Reply::Committed(stamp) => {
+                context.committed = context.committed.max(stamp);
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl System for FaasTcc {
+    type Context = Context;
+    type Session = Session;
+    const POINTS: Points = points!("faastcc");
+    const ATOMIC: bool = true;
+
+    fn servers(&self) -> usize {
+        self.ports.0.len().max(1)
+    }
+
+    async fn prepare(&self) -> Told<()> {
+        match &self.cluster {
+            Some(_) => Ok(()),
+            None => Err(NO_SERVERS.to_owned()),
+        }
+    }
+
+    async fn begin(&self, _: &Here, session: &Session, _: &Announced) -> Result<Context> {
+        let mut context = Context::default();
+        if self.bug != Some(Bug::SessionIgnored) {
+            context.interval.low = session.low;
+        }
+        Ok(context)
+    }
+
+    async fn read(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Value>>> {
+        self.check(context)?;
+        let other = keys.iter().filter(|key| context.writes.see(key).is_none());
+        let other: Vec<Key> = other.cloned().collect();
+        let mut found = BTreeMap::new();
+        if !other.is_empty() {
+            let mut interval = context.interval;
+            if interval.is_empty() {
+                interval.high = interval.low;
+            }
+            let keys = other.clone();
+            let got = match self.ports.ask(here, READ, Request::Read { interval, keys }).await? {
+                Reply::Read(got) if got.len() == other.len() => got,
+                other => return Err(unexpected(&other)),
+            };
+            for (key, got) in other.into_iter().zip(got) {
+                match self.bug {
+                    Some(Bug::NeverNarrows) => {
+                        context.interval.low = context.interval.low.max(got.when.low);
+                    }
+                    _ => context.interval = context.interval.and(got.when),
+                }
+                found.insert(key, got.value);
+            }
+        }
+        let value = |key| match context.writes.see(key) {
+            Some(own) => own,
+            None => found.get(key).cloned().flatten(),
+        };
+        Ok(keys.iter().map(value).collect())
+    }
+
+    async fn change(
+        &self,
+        here: &Here,
+        context: &mut Context,
+        key: Key,
+        edit: Edit,
+    ) -> Result<Updated> {
+        match edit {
+            Edit::Put(value) => {
+                context.writes.add(here.write, key, Op::Put(value));
+                let applied = true;
+                Ok(Updated { applied, sum: None })
+            }
+            Edit::Update { condition, changes } => {
+                let seen = self.read(here, context, std::slice::from_ref(&key)).await?;
+                let seen = seen.into_iter().next().flatten();
+                let (updated, _) = tables::updated(seen.as_ref(), condition.as_ref(), &changes);
+                if updated.applied {
+                    if context.writes.see(&key).is_none() {
+                        context.writes.read(&key, seen);
+                    }
+                    context.writes.add(here.write, key, Op::Change(changes));
+                }
+                Ok(updated)
+            }
+        }
+    }
+
+    fn join(&self, context: &mut Context, branch: Context) {
+        context.writes.join(branch.writes.clone());
+        self.undo(context, branch);
+    }
+
+    fn undo(&self, context: &mut Context, body: Context) {
+        context.interval = context.interval.and(body.interval);
+        context.committed = context.committed.max(body.committed);
+    }
+
+    async fn commit(&self, here: &Here, context: &mut Context) -> Result<()> {
+        self.check(context)?;
+        let writes = context.writes.documents();
+        if self.bug == Some(Bug::CommitsApart) {
+            for write in writes {
+                self.write(here, context, vec![write]).await?;
+            }
+        } else if !writes.is_empty() {
+            self.write(here, context, writes).await?;
+        }
+        context.writes = Writes::default();
+        Ok(())
+    }
+
+    fn session(&self, context: &Context) -> Session {
+        Session {
+            low: context.interval.low.max(context.committed),
+        }
+    }
+
+    fn merge(&self, kept: &mut Session, new: Session) {
+        kept.low = kept.low.max(new.low);
+    }
+
+    async fn pending(&self) -> Told<u64> {
+        let names = ["stale", "pending"];
+        let waits = self.cluster.as_ref().map(|cluster| sums(cluster, &names));
+        Ok(waits.map_or(0, |waits| waits.values().sum()))
+    }
+
+    fn counters(&self) -> Gauges {
+        let names = ["aborts", "misses", "commits", "waits"];
+        let cluster = self.cluster.as_ref();
+        cluster.map_or_else(Gauges::new, |cluster| sums(cluster, &names))
+    }
+
+    async fn gauges(&self) -> Told<Gauges> {
+        let cluster = self.cluster.as_ref();
+        Ok(cluster.map_or_else(Gauges::new, |cluster| sums(cluster, &["keys", "stale"])))
+    }
+}
