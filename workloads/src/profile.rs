@@ -178,6 +178,11 @@ impl Profile {
         Ok(self)
     }
 
+    /// How many servers it is about, if it is about that: its setting `servers`.
+    pub fn servers(&self) -> Option<u16> {
+        self.setting("servers").parse().ok()
+    }
+
     /// The overrides that make its data set so small that requests meet on the same keys.
     pub fn small(&self) -> BTreeMap<String, String> {
         let small = self.family().map_or(&[][..], |family| family.small);

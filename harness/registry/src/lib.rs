@@ -9,7 +9,7 @@ use triptych_faas::Deployment;
 use triptych_workloads::Profile;
 use triptych_world::{Nanos, SECOND};
 
-pub use triptych_site::{RuntimeEntry, Site, Timing};
+pub use triptych_site::{MOST_SERVERS, RuntimeEntry, SERVERS, Site, Timing};
 
 /// Runtimes from outside the repository, in the order in which they were added.
 static ADDED: Mutex<Vec<RuntimeEntry>> = Mutex::new(Vec::new());
@@ -187,6 +187,7 @@ fn beldi(site: Site, config: Config) -> Rc<dyn Deployment> {
         app,
         retries,
         timing,
+        servers: _,
     } = site;
     let config = config.with_gc(timing.gc_period, timing.t);
     Rc::new(Beldi::new(world, store, platform, app, retries, config))
