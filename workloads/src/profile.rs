@@ -280,7 +280,7 @@ mod tests {
             let error = profile.clone().with_settings(settings(&[(key, value)]));
             error.expect_err("is refused").to_string()
         };
-        assert!(told("movie", "20").contains("formulation, keep, movies"));
+        assert!(told("movie", "20").contains("formulation, keep, mix, movies"));
         assert!(told("users", "0").contains("from 1"));
         assert!(told("popularity", "pareto").contains("zipf, uniform"));
         assert!(told("rejects", "2").contains("0 to 1"));
