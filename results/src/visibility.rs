@@ -184,7 +184,10 @@ mod tests {
             [(100, Some(30), 50), (200, Some(0), 0), (220, None, 0)]
         );
         assert_eq!((seen.first.count, seen.first.censored), (2, 1));
-        assert_eq!((seen.everywhere.count, seen.everywhere.max_ns), (2, Some(50)));
+        assert_eq!(
+            (seen.everywhere.count, seen.everywhere.max_ns),
+            (2, Some(50))
+        );
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub fn apps() -> Vec<AppEntry> {
         },
         AppEntry {
             name: "micro",
-            about: "one operation per request on one hot key (2 functions)",
+            about: "one operation per request on one hot key; chains of functions over many (2 functions at most)",
             build: |profile| triptych_micro::app(&profile.settings),
         },
         AppEntry {
