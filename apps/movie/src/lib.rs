@@ -10,20 +10,26 @@
 //!
 //! | setting | values | meaning |
 //! |---|---|---|
-//! | `formulation` | `orch` (default), `choreo` | the front function awaits, or functions join |
+//! | `formulation` | `orch` (default), `choreo`, `causal` | the front function awaits, functions join, or stages on several hosts |
 //! | `keep` | a number ≥ 1; absent: unbounded | how many of the newest reviews a list keeps |
-//! | `compat` | `none` (default), `beldi` | do the work of the published port, its defects included |
+//! | `compat` | `none` (default), `beldi`, `causalmesh` | do the work of a published version, its defects included |
 //! | `ack` | `after-store`, `after-handoff` | what an acknowledged compose has already done |
+//! | `reviews` | a number; 0 | how many reviews there are before the run ([`loaded`]) |
+//!
+//! `causal` keeps what the runtime makes of causal order visible: each of its stages
+//! ([`stages`]) reads what an earlier one wrote, on another host.
 
 pub mod accounts;
 pub mod compose;
 mod config;
 pub mod frontend;
+pub mod loaded;
 pub mod movies;
 pub mod page;
 pub mod parts;
 pub mod reviews;
 pub mod rules;
+pub mod stages;
 
 pub use config::{Ack, Compat, Config, Formulation};
 

@@ -6,11 +6,11 @@
 //! side is **one** conditional update that needs no read, and what was loaded can be told from what
 //! happened, also after an edge came and went.
 //!
-//! A follow changes both sides in one transaction. With `compat = dsb` it is two independent updates
-//! (D14).
+//! A follow changes both sides in one transaction. With `compat = dsb` (D14) and with `causal` it is
+//! two independent updates.
 
 use crate::join::join_all;
-use crate::{Compat, Config, Defect, op};
+use crate::{Config, Defect, op};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use triptych_api::{Call, Change, Condition, Ctx, Error, Function, Op, Path, Result, Value};
@@ -209,10 +209,13 @@ async fn change(
         (FOLLOWERS, followee, user_id),
         (FOLLOWEES, user_id, followee),
     ];
-    if config.compat == Compat::Dsb {
-        // D14, inherited: nothing holds the two sides together.
-        let [a, b] = ctx.fork();
-        let branches = [a, b].into_iter().zip(sides);
+    let sides = match config.has(Defect::OneSidedFollow) {
+        true => &sides[1..],
+        false => &sides[..],
+    };
+    if !config.changes_edges_at_once() {
+        // D14, inherited or wanted: nothing holds the two sides together.
+        let branches = ctx.fork_many(sides.len()).into_iter().zip(sides);
         let updates = branches.map(|(mut branch, (table, key, user))| async move {
             side(&mut branch, table, key, user, wish).await
         });
@@ -220,10 +223,6 @@ async fn change(
         let changed = changed.contains(&true);
         return Ok(Changed { changed });
     }
-    let sides = match config.has(Defect::OneSidedFollow) {
-        true => &sides[1..],
-        false => &sides,
-    };
     ctx.transaction(async |tx| {
         let mut changed = false;
         for (table, key, user) in sides {

@@ -11,14 +11,14 @@
 //!
 //! | setting | values | meaning |
 //! |---|---|---|
-//! | `formulation` | `async` (default), `sync`, `txn` | timelines are handed over, awaited, or one transaction with the post |
+//! | `formulation` | `async` (default), `sync`, `txn`, `causal` | timelines are handed over, awaited, one transaction with the post, or awaited without any transaction |
 //! | `chunk` | a number ≥ 1; 32 | home timelines that one instance of the fan-out inserts into |
 //! | `keep` | a number ≥ 1; absent: unbounded | how many of the newest entries a home timeline keeps |
 //! | `compat` | `none` (default), `dsb`, `beldi` | the work of a published version, its defects included |
 //!
-//! **What an answer means.** In every formulation an acknowledged post is stored. With `sync` and
-//! `txn` it is in every timeline too; with `async` the timelines were handed over and have it soon.
-//! So a user surely sees an own acknowledged post in the own timeline in `sync` and `txn` alone.
+//! **What an answer means.** In every formulation an acknowledged post is stored. With `sync`, `txn`
+//! and `causal` it is in every timeline too; with `async` the timelines were handed over and have it
+//! soon. So a user surely sees an own acknowledged post in the own timeline in those three alone.
 //!
 //! **Published versions.** `compat = dsb` inserts into all home timelines from one instance, takes
 //! the author as the request says, drops the text after the last link (D13) and makes a follow two
@@ -88,7 +88,7 @@ pub fn app_with(
             Formulation::Txn => elements,
             // Only a follow or unfollow is a transaction here, of two documents that are no lists:
             // S7-sides judges it by what it left.
-            Formulation::Async | Formulation::Sync => |_, _| None,
+            Formulation::Async | Formulation::Sync | Formulation::Causal => |_, _| None,
         },
         observe,
         rules: rules::check,

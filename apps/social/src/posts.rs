@@ -146,7 +146,9 @@ async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
                     ctx.transaction(async |tx| thread(tx, root.clone()).await)
                         .await?
                 }
-                Formulation::Async | Formulation::Sync => thread(ctx, root).await?,
+                Formulation::Async | Formulation::Sync | Formulation::Causal => {
+                    thread(ctx, root).await?
+                }
             };
             Call::output::<ReadThread>(&thread)
         }

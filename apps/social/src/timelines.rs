@@ -290,7 +290,7 @@ async fn read(
             ctx.transaction(async |tx| window(config, tx, table, key, start, stop).await)
                 .await
         }
-        Formulation::Async | Formulation::Sync => {
+        Formulation::Async | Formulation::Sync | Formulation::Causal => {
             window(config, ctx, table, key, start, stop).await
         }
     }

@@ -11,7 +11,7 @@ use triptych_faas::Deployment;
 use triptych_workloads::Profile;
 use triptych_world::{Nanos, SECOND};
 
-pub use triptych_site::{RuntimeEntry, Site, Timing};
+pub use triptych_site::{MOST_SERVERS, RuntimeEntry, SERVERS, Site, Timing};
 
 /// Runtimes from outside the repository, in the order in which they were added.
 static ADDED: Mutex<Vec<RuntimeEntry>> = Mutex::new(Vec::new());
@@ -240,6 +240,7 @@ fn beldi(site: Site, config: Config) -> Rc<dyn Deployment> {
         app,
         retries,
         timing,
+        servers: _,
     } = site;
     let config = config.with_gc(timing.gc_period, timing.t);
     Rc::new(Beldi::new(world, store, platform, app, retries, config))
@@ -260,7 +261,7 @@ pub fn apps() -> Vec<AppEntry> {
         },
         AppEntry {
             name: "micro",
-            about: "one operation per request on one hot key (2 functions)",
+            about: "one operation per request on one hot key; chains of functions over many (2 functions at most)",
             build: |profile| triptych_micro::app(&profile.settings),
         },
         AppEntry {

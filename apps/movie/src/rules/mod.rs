@@ -29,6 +29,11 @@
 //!
 //! **`compat = beldi`.** That port lists only first reviews, keeps no totals and no timestamps, so
 //! M4, M6, M7, M8, M11 and `M11-own` cannot apply: they are reported with nothing examined.
+//!
+//! **`compat = causalmesh`.** Requests choose the ids of their reviews among those that exist (D16), so
+//! a review may be overwritten by the next one, and lists lose appends. M1, M3 and the rules about
+//! lists cannot apply, and M10 cannot be broken: some review is always stored under a listed id. What
+//! is left says little, which is what that defect means.
 
 mod facts;
 mod lists;
@@ -49,8 +54,13 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
     reports.extend(online.reports);
     reports.push(order);
     reports.sort_by(|a, b| rank(&a.rule).cmp(&rank(&b.rule)));
-    if facts.config.compat == Compat::Beldi {
-        let skipped = ["M4", "M6", "M7", "M8", "M11", "M11-own"];
+    let lists = ["M4", "M6", "M7", "M8", "M11", "M11-own"];
+    let skipped: Vec<&str> = match facts.config.compat {
+        Compat::None => Vec::new(),
+        Compat::Beldi => lists.to_vec(),
+        Compat::CausalMesh => [&["M1", "M1-durable", "M3"], &lists[..]].concat(),
+    };
+    if !skipped.is_empty() {
         for report in reports
             .iter_mut()
             .filter(|report| skipped.contains(&&*report.rule))

@@ -1,6 +1,7 @@
 //! Rules about single reviews and joins: M1, M2, M3, M5, M9, M12.
 
 use super::facts::{Compose, Facts, Review, text};
+use crate::loaded;
 use std::collections::BTreeMap;
 use triptych_api::model::OutcomeClass;
 use triptych_api::{Guarantee, RuleReport, Value};
@@ -47,6 +48,12 @@ fn exactly_one(facts: &Facts<'_>) -> [RuleReport; 2] {
                 compose.req_id,
                 ids_of(facts, compose),
             )
+        });
+    }
+    for number in 0..facts.config.reviews {
+        let id = loaded::id(number);
+        durable.expect(facts.is_stored(&id), None, || {
+            format!("review {id}, from before the run, is not stored any more")
         });
     }
     [exact, durable]
@@ -162,8 +169,7 @@ fn integrity(facts: &Facts<'_>) -> RuleReport {
 }
 
 fn mixed_up(facts: &Facts<'_>, review: &Review<'_>, compose: &Compose<'_>) -> Option<String> {
-    let user = facts.users.get(compose.username).copied();
-    let movie = facts.titles.get(compose.title).copied();
+    let (user, movie) = (facts.user(compose.username), facts.movie(compose.title));
     if review.text != compose.text {
         Some(format!(
             "its text begins with {:?}, the request's with {:?}",
@@ -226,8 +232,7 @@ fn refusals(facts: &Facts<'_>) -> RuleReport {
     for compose in refused {
         let index = Some(compose.op.index);
         let reason = compose.op.outcome.reason();
-        let known =
-            facts.users.contains_key(compose.username) && facts.titles.contains_key(compose.title);
+        let known = facts.user(compose.username).is_some() && facts.movie(compose.title).is_some();
         rule.expect(!known, index, || {
             format!(
                 "compose {} was refused ({reason}), though user {} and title {:?} are known",

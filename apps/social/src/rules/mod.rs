@@ -21,7 +21,7 @@
 //! | `S9` | an answer is never seen without what it answers | order | `timelines`, `online` |
 //! | `S9-parents` | a home timeline has a post before its answer (`txn`) | isolation | `timelines` |
 //! | `S10` | a session never sees a timeline or thread shrink | order | `online` |
-//! | `S10-own` | a session sees its own acknowledged answers in their thread, and (`sync`, `txn`) its own acknowledged posts in its timeline | order | `online` |
+//! | `S10-own` | a session sees its own acknowledged answers in their thread, and (not with `async`) its own acknowledged posts in its timeline | order | `online` |
 //! | `S11` | after an acknowledged unfollow no later post arrives, after an acknowledged follow every one | order | `timelines` |
 //! | `S12` | no short code without a post; a refusal has a reason | effects | `posts` |
 //!
@@ -43,8 +43,10 @@
 //! everybody else may (at most once). The edges that were loaded are told by the rows of the graph.
 //!
 //! **Real time.** S4, S6, S7 and S11 take it that what was acknowledged before something else was
-//! sent came first, whoever sent them. A runtime that orders sessions by causality alone would need
-//! weaker forms of them.
+//! sent came first, whoever sent them. With `causal` they ask for less, since a runtime may order
+//! sessions by causality alone: whoever wanted to change an edge may or may not get the posts of the
+//! other side (S4; S11 says nothing), an edge that several sessions changed may be either way (S7),
+//! and a full home timeline may lack any post. S6 speaks of the platform's clocks, and stays.
 //!
 //! **Data set.** Posts that were loaded have requests `load-…`. S3–S6 hold them to the same as
 //! others; their readers are the followers that were loaded.

@@ -16,7 +16,8 @@
 //!
 //! **Bounded home timelines.** One that is full has dropped entries, those first that were appended
 //! first. So a post may be missing from it, unless it still has one that was surely appended before
-//! the post was even sent. One that is not full has everything. S5 knows how long each must be.
+//! the post was even sent. One that is not full has everything. S5 knows how long each must be. With
+//! `causal` the appends have an order, but not that of time: there a full one may lack any post.
 
 use super::audience::{Audiences, looked_up};
 use super::facts::{Facts, Lists, Post};
@@ -188,7 +189,11 @@ fn dropped<'a>(facts: &Facts<'a>) -> BTreeMap<&'a str, u64> {
     };
     let full = facts.home_timelines.iter();
     let full = full.filter(|(_, list)| list.len() >= keep);
+    let ordered = facts.config.formulation != Formulation::Causal;
     let since = full.map(|(reader, list)| {
+        if !ordered {
+            return (*reader, u64::MAX);
+        }
         let appended = list.iter().map(|entry| match facts.post(entry.post_id) {
             Some(post) if post.loaded() => 0,
             Some(post) => looked_up(facts, post).map_or(u64::MAX, |(_, end)| end),

@@ -306,3 +306,28 @@ fn with_faults_the_collector_must_wait_for_late_messages() {
     has(&mistakes(&with("1min")), &["T must be more than", "late"]);
     assert!(Campaign::parse("mine.toml", &with("off")).is_ok());
 }
+
+#[test]
+fn the_number_of_servers_is_asked_of_the_platform() {
+    let platform = |text: &str| format!("{GOOD}[platform]\n{text}\n");
+    let servers = |text: &str| {
+        let campaign = Campaign::parse("mine.toml", &platform(text)).unwrap();
+        let told = campaign.to_toml();
+        assert_eq!(
+            Campaign::parse("told.toml", &told),
+            Ok(campaign.clone()),
+            "{told}"
+        );
+        campaign.servers(&campaign.profile("full-movie").unwrap())
+    };
+    assert_eq!(servers(""), 3);
+    assert_eq!(servers("servers = 8"), 8);
+    let told = |text: &str| mistakes(&platform(text));
+    has(&told("servers = 0"), &["mine.toml:10:11", "at least 1"]);
+    has(&told("servers = 65"), &["at most 64"]);
+    has(&told("servers = \"many\""), &["a whole number", "a text"]);
+    has(
+        &changed("repetitions = 2", "servers = 3"),
+        &["did you mean `servers` in [platform]?"],
+    );
+}

@@ -94,6 +94,10 @@ impl Facts<'_> {
                 "platform.store_throttling".to_owned(),
                 json!(platform.store_throttling),
             ),
+            (
+                "platform.servers".to_owned(),
+                json!(self.campaign.servers(self.profile)),
+            ),
             ("platform.shuffle".to_owned(), json!(platform.shuffle)),
             (
                 "limits.client_timeout_ns".to_owned(),
