@@ -213,10 +213,12 @@ pub fn app(settings: &BTreeMap<String, String>) -> std::result::Result<App, Stri
 }
 
 fn register() -> App {
-    let handler = |ctx, call| Box::pin(primitive(ctx, call)) as _;
-    let primitives = Function::new(PRIMITIVES, &[TABLE], handler);
-    let handler = |_, _| Box::pin(async { Call::output::<Nothing>(&()) }) as _;
-    let nothing = Function::new(Nothing::FUNCTION, &[], handler);
+    let primitives = Function::new(PRIMITIVES, &[TABLE], |ctx, call| {
+        Box::pin(primitive(ctx, call))
+    });
+    let nothing = Function::new(Nothing::FUNCTION, &[], |_, _| {
+        Box::pin(async { Call::output::<Nothing>(&()) })
+    });
     let kind = |name, op, effects| KindSpec {
         name,
         function: PRIMITIVES,

@@ -219,7 +219,7 @@ impl Port for At {
 fn failure(refused: Refused) -> Failure {
     match refused {
         Refused::Missing { origin, .. } => Failure::Lost(origin),
-        Refused::NoServer(_) => Failure::Bad(refused.to_string()),
+        Refused::NoServer(_) | Refused::Malformed(_) => Failure::Bad(refused.to_string()),
         Refused::SnapshotTooOld => Failure::SnapshotTooOld,
         Refused::NotLoaded(_) => Failure::Unavailable,
     }
