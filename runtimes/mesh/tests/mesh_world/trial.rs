@@ -1,8 +1,8 @@
 //! One random cluster with one random run of faults, by a seed.
 
+use super::backing;
 use super::client::{Counts, KEYS, Session, Shared, key, shown};
 use super::judge::{History, judge};
-use super::{TABLE, backing};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -211,7 +211,7 @@ async fn trial(seed: u64, wish: Wish, world: World) -> Outcome {
     {
         wrong.push("ends differ".to_owned());
     }
-    let _ = TABLE;
+
     Outcome {
         seed,
         level,
@@ -266,13 +266,13 @@ impl Chaos {
             let servers = self.mesh.servers().to_vec();
             let victim = servers[self.random.below(servers.len() as u64) as usize];
             let kind = self.random.below(8);
-            if self.gentle && kind < 4 && !self.mesh.ready(0).await {
-                // What was hurt has to come back first.
+            if self.gentle && kind < 4 {
+                // What was hurt before has been noticed, and has come back.
                 self.heal(&mut killed);
                 parted = false;
-                self.mesh.ready(5 * SECOND).await;
-                self.mesh.quiet(200 * MS).await;
-                continue;
+                self.world.sleep(700 * MS).await;
+                self.mesh.ready(10 * SECOND).await;
+                self.world.sleep(100 * MS).await;
             }
             match kind {
                 0 | 1 => {
