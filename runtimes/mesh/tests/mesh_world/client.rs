@@ -147,12 +147,13 @@ impl Session {
     }
 
     fn wrote(&mut self, version: &std::sync::Arc<Version>, deps: &Clock, stable: &Clock) {
-        if !version.clock.covers(deps) {
-            self.breach(format!("{:?} does not cover deps", version.clock));
-        }
-        if !version.clock.covers(&self.context.own_clock()) {
-            self.breach(format!("{:?} does not cover own writes", version.clock));
-        }
+        let mut must = deps.clone();
+        must.join(&self.context.own_clock());
+        let counts = |clock: &Clock| clock.iter().map(|(slot, n)| (slot.0, n)).collect();
+        self.event(Event::Covered {
+            clock: counts(&version.clock),
+            must: counts(&must),
+        });
         self.context.wrote(std::sync::Arc::clone(version));
         self.context.is_stable(stable);
         self.shared.counts.borrow_mut().acknowledged += 1;

@@ -10,7 +10,7 @@ use triptych_mesh::backing::tables::TableBridge;
 use triptych_mesh::message::{Answer, Question};
 use triptych_mesh::ring::Standing;
 use triptych_mesh::sim::{SimMesh, lan};
-use triptych_mesh::{Bugs, Clock, Config, Context, Level, Reply, Request};
+use triptych_mesh::{Bugs, Clock, Config, Context, Level, NodeBug, Reply, Request};
 use triptych_nodes::NodeId;
 use triptych_nodes::sim::{Path, SimConfig};
 use triptych_world::latency::Dist;
@@ -55,6 +55,23 @@ pub(crate) fn run_as(seed: u64, wish: Wish) -> Outcome {
     let seed_of = mix_str(seed, "trial");
     let body = move |world| async move { trial(seed, wish, world).await };
     World::simulate(seed_of, Options::default(), body).expect("there is always a next heartbeat")
+}
+
+/// The first seed at which a defect is seen, and the first thing that is wrong then.
+pub(crate) fn first_seen(bug: NodeBug, level: Option<Level>, seeds: u64) -> Option<(u64, String)> {
+    let wish = Wish {
+        level,
+        bugs: Bugs {
+            node: Some(bug),
+            ..Bugs::default()
+        },
+        ..Wish::default()
+    };
+    let seen = |seed| {
+        let wrong = run_as(seed, wish).wrong;
+        wrong.into_iter().next().map(|words| (seed, words))
+    };
+    (0..seeds).find_map(seen)
 }
 
 fn plan(random: &mut Random, wish: Wish) -> (Config, SimConfig) {
