@@ -324,7 +324,8 @@ impl Server {
             };
             self.behind.used.remove(&key);
             let flush = self.behind.flush.as_ref();
-            let busy = self.behind.fetching.contains(&key)
+            let busy = self.desk.is_pinned(&key)
+                || self.behind.fetching.contains(&key)
                 || self.behind.wanted.contains(&key)
                 || self.behind.later.contains(&key)
                 || flush.is_some_and(|f| f.todo.contains(&key) || f.away.contains(&key));

@@ -29,6 +29,23 @@ pub enum NodeBug {
     ForgetsDisk,
 }
 
+impl NodeBug {
+    /// All of them.
+    pub const ALL: [NodeBug; 11] = [
+        NodeBug::AcksBeforeDurable,
+        NodeBug::ReusesSlot,
+        NodeBug::NoRecirculation,
+        NodeBug::ForgetsInheritance,
+        NodeBug::RemovedServes,
+        NodeBug::LinkForgetsResend,
+        NodeBug::LinkTakesAnyOrder,
+        NodeBug::StoresWithoutCondition,
+        NodeBug::ServesWithoutCopy,
+        NodeBug::EvictsUnstored,
+        NodeBug::ForgetsDisk,
+    ];
+}
+
 /// Which defects a cluster has; none by default. No command can ask for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bugs {

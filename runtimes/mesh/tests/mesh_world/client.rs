@@ -127,13 +127,12 @@ impl Session {
     }
 
     fn saw(&mut self, nth: &[usize], seen: &[Seen]) {
-        let deps = self.context.deps.clone();
         let mut all = Vec::new();
         for (&nth, seen) in nth.iter().zip(seen) {
             self.context.saw(seen);
             all.push((nth, shown(nth, seen.value.as_ref())));
         }
-        let _ = deps;
+
         self.event(Event::Looked {
             known: self.known.clone(),
             shown: all.clone(),
@@ -147,13 +146,14 @@ impl Session {
         }
     }
 
-    fn wrote(&mut self, version: &std::sync::Arc<Version>, stable: &Clock) {
-        if !version.clock.covers(&self.context.deps) {
-            self.breach(format!("{:?} does not cover deps", version.clock));
-        }
-        if !version.clock.covers(&self.context.own_clock()) {
-            self.breach(format!("{:?} does not cover own writes", version.clock));
-        }
+    fn wrote(&mut self, version: &std::sync::Arc<Version>, deps: &Clock, stable: &Clock) {
+        let mut must = deps.clone();
+        must.join(&self.context.own_clock());
+        let counts = |clock: &Clock| clock.iter().map(|(slot, n)| (slot.0, n)).collect();
+        self.event(Event::Covered {
+            clock: counts(&version.clock),
+            must: counts(&must),
+        });
         self.context.wrote(std::sync::Arc::clone(version));
         self.context.is_stable(stable);
         self.shared.counts.borrow_mut().acknowledged += 1;
@@ -223,6 +223,7 @@ impl Session {
         let known = self.known.clone();
         let write = self.write_id();
         let deps = self.context.deps.clone();
+        let asked = deps.clone();
         let request = match kind {
             0 | 1 => Request::Update {
                 write,
@@ -261,7 +262,7 @@ impl Session {
         });
         let made = match self.ask(random, request).await {
             Some(Reply::Written { version, stable }) => {
-                self.wrote(&version, &stable);
+                self.wrote(&version, &asked, &stable);
                 Some(version)
             }
             Some(Reply::Updated {
@@ -281,7 +282,7 @@ impl Session {
                     }
                 }
                 if let Some(version) = &version {
-                    self.wrote(version, &stable);
+                    self.wrote(version, &asked, &stable);
                 }
                 version
             }

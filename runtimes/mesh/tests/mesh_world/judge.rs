@@ -50,6 +50,11 @@ pub(crate) enum Event {
         known: BTreeSet<Tag>,
         shown: Vec<(usize, Shown)>,
     },
+    /// A version got a clock, and its writer depended on another one, or had made it.
+    Covered {
+        clock: BTreeMap<u16, u64>,
+        must: BTreeMap<u16, u64>,
+    },
     /// It was told that versions of a slot were lost.
     Lost { slot: u16 },
 }
@@ -118,6 +123,7 @@ pub(crate) fn judge(level: Level, history: &History) -> Vec<String> {
                     wrong.push(format!("told that versions of {slot} were lost"));
                 }
             }
+            Event::Covered { clock, must } => covered(history, clock, must, &mut wrong),
             Event::Wrote { .. } => {}
         }
     }
@@ -131,6 +137,24 @@ pub(crate) fn judge(level: Level, history: &History) -> Vec<String> {
         kept(level, history, &writes, &lost, end, &mut wrong);
     }
     wrong
+}
+
+/// A version's clock covers what its writer depended on, but for versions that were lost.
+fn covered(
+    history: &History,
+    clock: &BTreeMap<u16, u64>,
+    must: &BTreeMap<u16, u64>,
+    wrong: &mut Vec<String>,
+) {
+    for (slot, &number) in must {
+        let left = match history.dead.contains(slot) {
+            true => number.min(history.survived.get(slot).copied().unwrap_or(0)),
+            false => number,
+        };
+        if clock.get(slot).copied().unwrap_or(0) < left {
+            wrong.push(format!("{clock:?} does not cover {must:?}"));
+        }
+    }
 }
 
 /// Acknowledged writes are there in the end.

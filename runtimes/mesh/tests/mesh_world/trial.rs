@@ -1,8 +1,8 @@
 //! One random cluster with one random run of faults, by a seed.
 
+use super::backing;
 use super::client::{Counts, KEYS, Session, Shared, key, shown};
 use super::judge::{History, judge};
-use super::{TABLE, backing};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use triptych_mesh::backing::tables::TableBridge;
 use triptych_mesh::message::{Answer, Question};
 use triptych_mesh::ring::Standing;
 use triptych_mesh::sim::{SimMesh, lan};
-use triptych_mesh::{Bugs, Clock, Config, Context, Level, Reply, Request};
+use triptych_mesh::{Bugs, Clock, Config, Context, Level, NodeBug, Reply, Request};
 use triptych_nodes::NodeId;
 use triptych_nodes::sim::{Path, SimConfig};
 use triptych_world::latency::Dist;
@@ -55,6 +55,23 @@ pub(crate) fn run_as(seed: u64, wish: Wish) -> Outcome {
     let seed_of = mix_str(seed, "trial");
     let body = move |world| async move { trial(seed, wish, world).await };
     World::simulate(seed_of, Options::default(), body).expect("there is always a next heartbeat")
+}
+
+/// The first seed at which a defect is seen, and the first thing that is wrong then.
+pub(crate) fn first_seen(bug: NodeBug, level: Option<Level>, seeds: u64) -> Option<(u64, String)> {
+    let wish = Wish {
+        level,
+        bugs: Bugs {
+            node: Some(bug),
+            ..Bugs::default()
+        },
+        ..Wish::default()
+    };
+    let seen = |seed| {
+        let wrong = run_as(seed, wish).wrong;
+        wrong.into_iter().next().map(|words| (seed, words))
+    };
+    (0..seeds).find_map(seen)
 }
 
 fn plan(random: &mut Random, wish: Wish) -> (Config, SimConfig) {
@@ -211,7 +228,7 @@ async fn trial(seed: u64, wish: Wish, world: World) -> Outcome {
     {
         wrong.push("ends differ".to_owned());
     }
-    let _ = TABLE;
+
     Outcome {
         seed,
         level,
@@ -266,13 +283,13 @@ impl Chaos {
             let servers = self.mesh.servers().to_vec();
             let victim = servers[self.random.below(servers.len() as u64) as usize];
             let kind = self.random.below(8);
-            if self.gentle && kind < 4 && !self.mesh.ready(0).await {
-                // What was hurt has to come back first.
+            if self.gentle && kind < 4 {
+                // What was hurt before has been noticed, and has come back.
                 self.heal(&mut killed);
                 parted = false;
-                self.mesh.ready(5 * SECOND).await;
-                self.mesh.quiet(200 * MS).await;
-                continue;
+                self.world.sleep(700 * MS).await;
+                self.mesh.ready(10 * SECOND).await;
+                self.world.sleep(100 * MS).await;
             }
             match kind {
                 0 | 1 => {
