@@ -13,7 +13,7 @@ use crate::parts::{CountRating, UploadText, UploadUniqueId};
 use crate::reviews::{Review, StoreReview, UploadMovieReview, UploadUserReview};
 use crate::{Ack, Config, Formulation, stages};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Ctx, Error, Function, Op, Result, Value, join};
+use triptych_api::{Call, Ctx, Error, Function, Op, ReadSet, Result, Value, join};
 
 /// A user reviews a movie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,10 @@ impl Op for Compose {
 pub(crate) fn function(config: Config) -> Function {
     Function::new("Frontend", &[], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
+    })
+    .reading(|call| {
+        let user = ReadSet::named(call, "User", "username")?;
+        Some(user.and(ReadSet::named(call, "MovieId", "title")?).below())
     })
 }
 

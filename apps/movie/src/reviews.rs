@@ -6,7 +6,7 @@
 
 use crate::{Compat, Config};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Change, Ctx, Error, Function, Op, Result, Value};
+use triptych_api::{Call, Change, Ctx, Error, Function, Op, ReadSet, Result, Value};
 
 /// A review, and the row of the table `ReviewStorage`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -255,12 +255,25 @@ pub(crate) fn functions(config: Config) -> [Function; 3] {
     [
         Function::new("ReviewStorage", &["ReviewStorage"], |ctx, call| {
             Box::pin(storage(ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            ReadReviews::OP => ReadSet::named(call, "ReviewStorage", "reviewIds"),
+            _ => None,
         }),
         Function::new("UserReview", &["UserReview"], move |ctx, call| {
             Box::pin(user_review(config, ctx, call))
+        })
+        // Which reviews are listed, no input says.
+        .reading(|call| match &*call.op {
+            ReadUserReviews::OP => ReadSet::named(call, "UserReview", "userId"),
+            _ => None,
         }),
         Function::new("MovieReview", &["MovieReview"], move |ctx, call| {
             Box::pin(movie_review(config, ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            ReadMovieReviews::OP => ReadSet::named(call, "MovieReview", "movieId"),
+            _ => None,
         }),
     ]
 }

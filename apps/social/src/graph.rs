@@ -13,7 +13,9 @@ use crate::join::join_all;
 use crate::{Config, Defect, op};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use triptych_api::{Call, Change, Condition, Ctx, Error, Function, Op, Path, Result, Value};
+use triptych_api::{
+    Call, Change, Condition, Ctx, Error, Function, Op, Path, ReadSet, Result, Value,
+};
 
 op!(
     /// Loads a user with all edges.
@@ -132,6 +134,11 @@ impl Wish {
 pub(crate) fn function(config: Config) -> Function {
     Function::new("SocialGraph", &[FOLLOWERS, FOLLOWEES], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
+    })
+    .reading(|call| match &*call.op {
+        GetFollowers::OP => ReadSet::named(call, FOLLOWERS, "userId"),
+        GetFollowees::OP => ReadSet::named(call, FOLLOWEES, "userId"),
+        _ => None,
     })
 }
 
