@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::{
-    App, Call, Change, Condition, Ctx, Function, KindSpec, Name, Op, Path, Result, Value,
+    App, Call, Change, Condition, Ctx, Function, KindSpec, Name, Op, Path, Result, Shows, Value,
 };
 
 /// The application's name, as profiles give it.
@@ -180,6 +180,13 @@ async fn primitive(ctx: &mut Ctx, call: Call) -> Result<Value> {
     }
 }
 
+/// The key is a register: its document names who wrote it last.
+fn elements(table: &str, row: &Value) -> Option<Shows> {
+    let id = row.get(FIELD).and_then(Value::as_str);
+    let id = id.filter(|_| table == TABLE);
+    id.map(|id| Shows::Version(Name::from(id)))
+}
+
 /// Builds the application. It has no settings of its own.
 ///
 /// # Errors
@@ -213,7 +220,7 @@ pub fn app(_settings: &BTreeMap<String, String>) -> std::result::Result<App, Str
             kind("invoke", Invoke::OP, false),
             kind("empty", Empty::OP, false),
         ],
-        elements: |_, _| None,
+        elements,
         // Of a read the id that it found, of a conditional change whether it was made.
         observe: |_, _, output| output.clone(),
         rules: rules::check,

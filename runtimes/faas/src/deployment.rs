@@ -58,6 +58,13 @@ pub trait Deployment {
     /// What a client makes of the entry function's reply or failure.
     fn answer(&self, reply: Result<Payload, InvokeError>) -> Answer;
 
+    /// What a client's session keeps that kept something already, when another answer comes. Requests
+    /// of a session may overlap, so a runtime whose sessions depend on what they have seen joins the
+    /// two; by default the latest answer counts.
+    fn keeps(&self, _kept: Value, answered: Value) -> Value {
+        answered
+    }
+
     /// How many instances have begun and are not done, as far as the runtime can know.
     fn pending(&self) -> LocalBoxFuture<'static, Result<u64, String>>;
 

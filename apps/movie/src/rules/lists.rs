@@ -8,10 +8,12 @@
 //! * a bounded list has exactly `min(keep, n)` entries of its owner's n reviews;
 //! * where an answer means that all is done (`ack = after-store`), real time binds: of two
 //!   acknowledged composes of which one was sent after the other was answered, the later one has not
-//!   the lower timestamp (but for [`CLOCK_SKEW_MS`]), and is not before the other in a list.
+//!   the lower timestamp (but for [`CLOCK_SKEW_MS`]), and is not before the other in a list. Where
+//!   only causes and effects are ordered, that binds two composes of one session.
 
 use super::facts::{Entry, Facts, Lists, Review};
 use crate::Ack;
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::{Guarantee, RuleReport};
 
@@ -209,8 +211,8 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
     }
     for (owner, list) in kind.lists {
         let mut seen = BTreeSet::new();
-        // Of the entries so far, the one that was sent last.
-        let mut latest: Option<(u64, &Entry<'_>)> = None;
+        // Of the entries so far, the one that was sent last, of those that bind each other.
+        let mut latest: BTreeMap<u32, (u64, &Entry<'_>)> = BTreeMap::new();
         for entry in list {
             let review = facts
                 .stored
@@ -225,7 +227,9 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
             let Some(answered) = compose.answered_ns() else {
                 continue;
             };
-            if let Some((sent, before)) = latest {
+            let bound = facts.bound(compose.op);
+            let before = latest.get(&bound).copied();
+            if let Some((sent, before)) = before {
                 rule.expect(answered > sent, Some(compose.op.index), || {
                     format!(
                         "review {} was acknowledged before {} was sent, and stands after it in the \
@@ -234,8 +238,8 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
                     )
                 });
             }
-            if latest.is_none_or(|(sent, _)| sent < compose.op.sent_ns) {
-                latest = Some((compose.op.sent_ns, entry));
+            if before.is_none_or(|(sent, _)| sent < compose.op.sent_ns) {
+                latest.insert(bound, (compose.op.sent_ns, entry));
             }
         }
     }
@@ -260,11 +264,15 @@ fn timestamps_follow_time(facts: &Facts<'_>, rule: &mut RuleReport) {
         events.push((compose.op.sent_ns, 1, timestamp, compose));
     }
     events.sort_by_key(|(time, phase, _, compose)| (*time, *phase, compose.op.index));
-    let mut newest: Option<(i64, &str)> = None;
+    let mut newest: BTreeMap<u32, (i64, &str)> = BTreeMap::new();
     for (_, phase, timestamp, compose) in events {
+        let newest = newest.entry(facts.bound(compose.op));
         if phase == 0 {
-            newest = newest.max(Some((timestamp, compose.req_id)));
-        } else if let Some((before, req_id)) = newest {
+            let answered = (timestamp, compose.req_id);
+            let known = newest.or_insert(answered);
+            *known = answered.max(*known);
+        } else if let Slot::Occupied(known) = newest {
+            let (before, req_id) = *known.get();
             rule.expect(timestamp + CLOCK_SKEW_MS >= before, Some(compose.op.index), || {
                 format!(
                     "compose {} was sent after compose {req_id} was acknowledged, and its review is \

@@ -106,18 +106,29 @@ impl Clients {
                 .cloned()
                 .unwrap_or(Value::Null);
             let payload = deployment.request(&format!("r{index}"), &op, input.clone(), &kept);
+            if let Some(recorder) = &clients.recorder {
+                recorder.sends(index, session);
+            }
             let reply = pool.invoke(&scope, &Name::from(function), payload).await;
             let answer = deployment.answer(reply);
+            let answered = matches!(
+                answer.outcome,
+                Outcome::Ok | Outcome::Rejected(_) | Outcome::Aborted(_)
+            );
+            if let Some(recorder) = clients.recorder.as_ref().filter(|_| answered) {
+                recorder.answered(index);
+            }
             let mut observed = Value::Null;
             if answer.outcome == Outcome::Ok {
                 world.request_answered(&request);
                 observed = (app.observe)(&clients.kinds[usize::from(kind)], &input, &answer.output);
             }
             if answer.session != Value::Null {
-                clients
-                    .sessions
-                    .borrow_mut()
-                    .insert(session, answer.session);
+                // Requests of one session may overlap: what it kept from another one stays.
+                let mut sessions = clients.sessions.borrow_mut();
+                let kept = sessions.remove(&session).unwrap_or(Value::Null);
+                let kept = deployment.keeps(kept, answer.session);
+                sessions.insert(session, kept);
             }
             Sent {
                 outcome: answer.outcome,
