@@ -359,7 +359,6 @@ impl Walk<'_> {
             how = before.and_then(|before| past::get(before, write));
         }
         hops.reverse();
-        hops.dedup_by_key(|hop| hop.event);
         hops
     }
 

@@ -50,7 +50,7 @@ pub(super) fn did(causes: &Causes, hop: Hop, missed: bool) -> String {
     let name = causes.name(hop.write);
     match causes.events.get(hop.event as usize).map(|event| &event.act) {
         Some(Act::Write { key, .. }) => format!("wrote {name} to {}", causes.key(*key)),
-        Some(Act::Commit { .. }) => format!("committed {name}"),
+        Some(Act::Commit { .. }) => format!("committed its write of {name}"),
         Some(Act::Read { .. }) if missed => {
             format!("read {} without {name}", key(causes, hop.event))
         }
