@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use triptych_api::settings::choose;
 use triptych_api::{
-    App, Call, Change, Condition, Ctx, Function, KindSpec, Op, Path, Result, Value,
+    App, Call, Change, Condition, Ctx, Function, KindSpec, Name, Op, Path, Result, Shows, Value,
 };
 
 /// The application's name, as profiles give it.
@@ -186,6 +186,13 @@ async fn primitive(ctx: &mut Ctx, call: Call) -> Result<Value> {
     }
 }
 
+/// The key is a register: its document names who wrote it last.
+fn elements(table: &str, row: &Value) -> Option<Shows> {
+    let id = row.get(FIELD).and_then(Value::as_str);
+    let id = id.filter(|_| table == TABLE);
+    id.map(|id| Shows::Version(Name::from(id)))
+}
+
 /// Which functions and requests there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mix {
@@ -237,7 +244,7 @@ fn register() -> App {
             kind("invoke", Invoke::OP, false),
             kind("empty", Empty::OP, false),
         ],
-        elements: |_, _| None,
+        elements,
         // Of a read the id that it found, of a conditional change whether it was made.
         observe: |_, _, output| output.clone(),
         rules: rules::check,

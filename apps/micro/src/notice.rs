@@ -16,8 +16,8 @@ use crate::NAME;
 use serde::{Deserialize, Serialize};
 use triptych_api::model::OutcomeClass;
 use triptych_api::{
-    App, Call, Coverage, Ctx, Evidence, Function, Guarantee, KindSpec, Op, Result, RuleReport,
-    Value,
+    App, Call, Coverage, Ctx, Evidence, Function, Guarantee, KindSpec, Name, Op, Result,
+    RuleReport, Shows, Value,
 };
 
 /// The function.
@@ -69,6 +69,15 @@ async fn handle(ctx: &mut Ctx, call: Call) -> Result<Value> {
     }
 }
 
+/// Every document names who wrote it: no value is ever written twice.
+fn elements(table: &str, row: &Value) -> Option<Shows> {
+    let version = row
+        .get(FIELD)
+        .and_then(Value::as_int)
+        .map(|n| Name::from(n.to_string()));
+    version.filter(|_| table == TABLE).map(Shows::Version)
+}
+
 pub(crate) fn app() -> App {
     let kind = |name, op, effects| KindSpec {
         name,
@@ -86,7 +95,7 @@ pub(crate) fn app() -> App {
             kind("publish", Publish::OP, true),
             kind("look", Look::OP, false),
         ],
-        elements: |_, _| None,
+        elements,
         observe,
         rules: check,
     }

@@ -12,7 +12,7 @@ pub mod rules;
 
 use crate::NAME;
 use serde::{Deserialize, Serialize};
-use triptych_api::{App, Call, Ctx, Error, Function, KindSpec, Op, Result, Value};
+use triptych_api::{App, Call, Ctx, Error, Function, KindSpec, Name, Op, Result, Shows, Value};
 
 /// The function.
 pub const WORKFLOW: &str = "Workflow";
@@ -123,6 +123,12 @@ async fn run(ctx: &mut Ctx, Run { mut steps }: Run) -> Result<Vec<String>> {
     Ok(seen)
 }
 
+/// Every document names who wrote it: no value is ever written twice.
+fn elements(table: &str, row: &Value) -> Option<Shows> {
+    let version = row.get(FIELD).and_then(Value::as_str).map(Name::from);
+    version.filter(|_| table == TABLE).map(Shows::Version)
+}
+
 pub(crate) fn app() -> App {
     App {
         name: NAME,
@@ -136,7 +142,7 @@ pub(crate) fn app() -> App {
             op: Run::OP,
             effects: true,
         }],
-        elements: |_, _| None,
+        elements,
         // All that was read.
         observe: |_, _, output| output.clone(),
         rules: rules::check,

@@ -34,7 +34,7 @@ pub mod stages;
 pub use config::{Ack, Compat, Config, Formulation};
 
 use std::collections::BTreeMap;
-use triptych_api::{App, KindSpec, Value};
+use triptych_api::{App, KindSpec, Name, Shows, Value};
 
 /// The application's name, as profiles give it.
 pub const NAME: &str = "movie";
@@ -57,7 +57,11 @@ pub fn app(settings: &BTreeMap<String, String>) -> std::result::Result<App, Stri
         functions,
         kinds: kinds(),
         workflows: Vec::new(),
-        elements: |_, _| None,
+        elements: match config.compat {
+            Compat::None => elements,
+            // The published ports write lists back as a whole, and nobody knows whose is there.
+            _ => |_, _| None,
+        },
         observe,
         rules: rules::check,
     })
@@ -82,6 +86,24 @@ fn kinds() -> Vec<KindSpec> {
         kind("read-user-reviews", "UserReview", "ReadUserReviews", false),
         kind("login", "User", "Login", false),
     ]
+}
+
+/// A stored review is written once, under its own id; the lists of users and movies have reviews
+/// that are appended once.
+fn elements(table: &str, row: &Value) -> Option<Shows> {
+    let id = |value: &Value| {
+        let id = value.get("reviewId").and_then(Value::as_str);
+        id.map(Name::from)
+    };
+    match table {
+        "ReviewStorage" => id(row).map(Shows::Version),
+        "UserReview" | "MovieReview" => {
+            let list = row.get("reviews").and_then(Value::as_list);
+            let names = list.unwrap_or_default().iter().map(id);
+            names.collect::<Option<_>>().map(Shows::Set)
+        }
+        _ => None,
+    }
 }
 
 /// What the rules need of an answer, and nothing else: bodies of reviews are in the state already.

@@ -166,7 +166,7 @@ fn programs(entry: &RuntimeEntry, seed: u64, count: usize) -> std::result::Resul
     let mut programs: Vec<Vec<Operation>> = (0..count)
         .map(|_| (0..LENGTH).map(|_| operation(&mut random)).collect())
         .collect();
-    let linearizable = entry.declares.linearizable;
+    let linearizable = entry.declares.linearizable();
     let waits = move |n: usize| !linearizable && n % 2 == 1;
     if !linearizable {
         for (_, program) in programs.iter_mut().enumerate().filter(|(n, _)| !waits(*n)) {

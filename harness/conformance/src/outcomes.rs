@@ -65,7 +65,7 @@ fn calls(entry: &RuntimeEntry) -> Result<(), String> {
     let (answers, state) = answers(entry, setup(), asks)?;
     let list = |numbers: [i64; 4]| Value::list(numbers.map(Value::Int));
     let wanted = [
-        counter::answers(entry.declares.linearizable),
+        counter::answers(entry.declares.linearizable()),
         vec![list([1, 2, 3, 4])],
         vec![list([2, 4, 6, 8])],
     ];

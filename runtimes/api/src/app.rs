@@ -1,6 +1,6 @@
 //! What an app is: functions, request kinds, and the invariants that its data must keep.
 
-use crate::{Ctx, Error, Result, Workflow};
+use crate::{Ctx, Error, Isolation, Order, Result, Workflow};
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -161,13 +161,55 @@ pub struct Evidence<'a> {
     pub state: &'a State,
     /// The profile's settings (`formulation`, list bounds and the like).
     pub settings: &'a BTreeMap<String, String>,
+    /// What was promised of transactions. A rule that takes a stronger isolation for granted is not
+    /// asked ([`Evidence::asks_serializable`]).
+    pub isolation: Isolation,
+    /// Which order was promised. A rule that takes it that what was acknowledged to one client is
+    /// seen by another is not asked of causal order ([`Evidence::asks_real_time`]).
+    pub order: Order,
 }
 
 impl<'a> Evidence<'a> {
+    /// Whether a rule may be asked that holds if transactions are serializable, and need not hold if
+    /// they are causally consistent. Of who promises nothing everything is asked: it is data.
+    pub fn asks_serializable(&self) -> bool {
+        self.isolation != Isolation::Tcc
+    }
+
+    /// Whether a rule may be asked that holds if operations are ordered by time, and need not hold if
+    /// they are ordered by causality alone.
+    pub fn asks_real_time(&self) -> bool {
+        self.order != Order::Causal
+    }
+
     /// The name of a request's kind; empty if the run has no such kind.
     pub fn kind(&self, op: &OpRecord) -> &'a str {
         let kinds = self.kinds.get(usize::from(op.kind));
         kinds.map_or("", String::as_str)
+    }
+}
+
+/// What a row tells of who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// A list of elements that are never appended twice, which transactions append to: the isolation
+    /// of transactions is judged by it, and causal order.
+    List(Vec<Name>),
+    /// A list of elements that are never appended twice, in any order, as readers sort it: causal
+    /// order is judged by it, and the isolation of transactions only as far as it needs no order.
+    Set(Vec<Name>),
+    /// A document that is replaced as a whole, by its name that no other replacement has: causal
+    /// order is judged by it.
+    Version(Name),
+}
+
+impl Shows {
+    /// The elements, or the one version.
+    pub fn names(&self) -> &[Name] {
+        match self {
+            Shows::List(names) | Shows::Set(names) => names,
+            Shows::Version(name) => std::slice::from_ref(name),
+        }
     }
 }
 
@@ -182,9 +224,10 @@ pub struct App {
     pub workflows: Vec<Workflow>,
     /// The kinds of requests that clients send.
     pub kinds: Vec<KindSpec>,
-    /// Which rows are lists of elements that are never appended twice, and what those are: what the
-    /// isolation of transactions is judged by. None for every other row.
-    pub elements: fn(table: &str, row: &Value) -> Option<Vec<Name>>,
+    /// Of which rows a look tells who wrote what is there, and what it tells: what isolation and
+    /// causal order are judged by. None for every other row. It is also asked about parts of rows,
+    /// with one field that was changed or appended to.
+    pub elements: fn(table: &str, row: &Value) -> Option<Shows>,
     /// What to remember of an answer for the invariants: kind, input, output.
     pub observe: fn(kind: &str, input: &Value, output: &Value) -> Value,
     /// The app's invariants, applied to what a run left behind and answered.

@@ -41,7 +41,7 @@ pub use writes::Writes;
 
 use cluster::{CENTRE, Make, lan};
 use std::rc::Rc;
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_site::Site;
@@ -52,9 +52,8 @@ use triptych_world::{MS, World};
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::None,
-    order: false,
+    order: Order::None,
     durable: true,
-    linearizable: false,
 };
 
 /// So many servers, as in the published experiments.

@@ -26,7 +26,7 @@ use servers::Servers;
 use source::{NoServers, Source};
 use std::rc::Rc;
 use tcc::Tcc;
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_site::Site;
@@ -36,9 +36,8 @@ use triptych_site::Site;
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::None,
-    order: true,
+    order: Order::Causal,
     durable: true,
-    linearizable: false,
 };
 
 /// What CausalMesh-TCC promises.
@@ -50,7 +49,7 @@ pub const DECLARES_TCC: Declares = Declares {
 /// What CausalMesh promises where the last writer wins: of two concurrent changes of a list, one is
 /// lost that was acknowledged, and whoever has seen it may not see it again.
 pub const DECLARES_COMPAT: Declares = Declares {
-    order: false,
+    order: Order::None,
     durable: false,
     ..DECLARES
 };

@@ -39,7 +39,7 @@ pub use storage::Storage;
 pub use system::{Context, FaasTcc, Session};
 
 use std::rc::Rc;
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 use triptych_cache_none::cluster::{Make, lan};
 use triptych_cache_none::{Cluster, SERVERS};
 use triptych_cached::{Policy, deploy_with};
@@ -55,9 +55,8 @@ use triptych_world::{MS, Nanos, SECOND, World};
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::Tcc,
-    order: true,
+    order: Order::Causal,
     durable: true,
-    linearizable: false,
 };
 
 /// A seeded defect, to show that checkers see it.

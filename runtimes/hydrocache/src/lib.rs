@@ -42,7 +42,7 @@ pub use server::{Bug, Config, Server};
 pub use system::{ClientBug, Context, Hydro, Session};
 
 use std::rc::Rc;
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 use triptych_cache_none::cluster::{Make, lan};
 use triptych_cache_none::{Broker, Cluster, SERVERS};
 use triptych_cached::{Policy, deploy_with};
@@ -58,9 +58,8 @@ use triptych_world::World;
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::Tcc,
-    order: true,
+    order: Order::Causal,
     durable: true,
-    linearizable: false,
 };
 
 /// Which protocol workflows follow.

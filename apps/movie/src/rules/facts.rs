@@ -156,6 +156,14 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Who binds whom by what was acknowledged before: everybody everybody, or each session itself.
+    pub(super) fn bound(&self, op: &OpRecord) -> u32 {
+        match self.evidence.asks_real_time() {
+            true => 0,
+            false => op.session,
+        }
+    }
+
     /// The schedule's index of the request of a review.
     pub(super) fn request_of(&self, review: &Review<'_>) -> Option<u64> {
         review

@@ -8,9 +8,8 @@
 //! * a bounded list has exactly `min(keep, n)` entries of its owner's n reviews;
 //! * where an answer means that all is done (`ack = after-store`), real time binds: of two
 //!   acknowledged composes of which one was sent after the other was answered, the later one has not
-//!   the lower timestamp (but for [`CLOCK_SKEW_MS`]), and is not before the other in a list. In
-//!   `causal` the place in a list binds only within a session: hosts that know nothing of each other
-//!   may both append, and the runtime's order of the two need not be that of their clocks.
+//!   the lower timestamp (but for [`CLOCK_SKEW_MS`]), and is not before the other in a list. Where
+//!   only causes and effects are ordered, that binds two composes of one session.
 //!
 //! **Loaded reviews.** Lists that began with some ([`crate::loaded`]) still have them, each once, and
 //! bounded ones count them. The totals do not.
@@ -18,6 +17,7 @@
 use super::facts::{Entry, Facts, Lists, Review};
 use crate::loaded;
 use crate::{Ack, Formulation};
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::{Guarantee, RuleReport};
 
@@ -235,10 +235,9 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
     if facts.config.ack != Ack::AfterStore {
         return;
     }
-    let everybody = facts.config.formulation != Formulation::Causal;
     for (owner, list) in kind.lists {
         let mut seen = BTreeSet::new();
-        // Of the entries so far (by the sessions that bind each other), the one that was sent last.
+        // Of the entries so far, the one that was sent last, of those that bind each other.
         let mut latest: BTreeMap<u32, (u64, &Entry<'_>)> = BTreeMap::new();
         for entry in list {
             let review = facts
@@ -254,9 +253,9 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
             let Some(answered) = compose.answered_ns() else {
                 continue;
             };
-            let session = if everybody { 0 } else { compose.op.session };
-            let last = latest.get(&session).copied();
-            if let Some((sent, before)) = last {
+            let bound = facts.bound(compose.op);
+            let before = latest.get(&bound).copied();
+            if let Some((sent, before)) = before {
                 rule.expect(answered > sent, Some(compose.op.index), || {
                     format!(
                         "review {} was acknowledged before {} was sent, and stands after it in the \
@@ -265,8 +264,8 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
                     )
                 });
             }
-            if last.is_none_or(|(sent, _)| sent < compose.op.sent_ns) {
-                latest.insert(session, (compose.op.sent_ns, entry));
+            if before.is_none_or(|(sent, _)| sent < compose.op.sent_ns) {
+                latest.insert(bound, (compose.op.sent_ns, entry));
             }
         }
     }
@@ -291,11 +290,15 @@ fn timestamps_follow_time(facts: &Facts<'_>, rule: &mut RuleReport) {
         events.push((compose.op.sent_ns, 1, timestamp, compose));
     }
     events.sort_by_key(|(time, phase, _, compose)| (*time, *phase, compose.op.index));
-    let mut newest: Option<(i64, &str)> = None;
+    let mut newest: BTreeMap<u32, (i64, &str)> = BTreeMap::new();
     for (_, phase, timestamp, compose) in events {
+        let newest = newest.entry(facts.bound(compose.op));
         if phase == 0 {
-            newest = newest.max(Some((timestamp, compose.req_id)));
-        } else if let Some((before, req_id)) = newest {
+            let answered = (timestamp, compose.req_id);
+            let known = newest.or_insert(answered);
+            *known = answered.max(*known);
+        } else if let Slot::Occupied(known) = newest {
+            let (before, req_id) = *known.get();
             rule.expect(timestamp + CLOCK_SKEW_MS >= before, Some(compose.op.index), || {
                 format!(
                     "compose {} was sent after compose {req_id} was acknowledged, and its review is \

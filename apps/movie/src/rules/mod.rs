@@ -17,7 +17,7 @@
 //! | `M7` | answers are newest first; lists and timestamps agree with real time | order | `lists`, `online` |
 //! | `M8` | the totals of ratings are those of the stored reviews | effects | `lists` |
 //! | `M9` | no join is left open | effects | `storage` |
-//! | `M10` | what is listed is stored, in every answer | order | `online` |
+//! | `M10` | what is listed is stored already, in every answer | order | `online` |
 //! | `M11` | a session never sees a list shrink | order | `online` |
 //! | `M11-own` | a session sees its own acknowledged reviews (`ack = after-store`) | order | `online` |
 //! | `M12` | a refusal has a reason, and leaves no trace | effects | `storage` |
@@ -26,6 +26,13 @@
 //! had its effect or not, but all of it or nothing: if its review is stored, M3–M8 hold it to the
 //! same as an acknowledged one; if it is not, an entry that it left in a list breaks M6 and a rating
 //! that it counted breaks M8. Failed, aborted and shed requests must have left no review (M2).
+//!
+//! **What a violation is charged to.** A review that is listed and was never stored was lost, or is
+//! an effect too many: M1 and M6 tell it, and M10 only what was listed before it was stored.
+//!
+//! **Real time.** M7 takes it that what was acknowledged before something else was sent came first,
+//! whoever sent them. Of a runtime that promises causal order it asks that of each session alone. M10
+//! and M11 need no more than causal order.
 //!
 //! **`compat = beldi`.** That port lists only first reviews, keeps no totals and no timestamps, so
 //! M4, M6, M7, M8, M11 and `M11-own` cannot apply: they are reported with nothing examined.

@@ -4,7 +4,9 @@
 //! its answer; one without an answer at some instant after its sending, or never. So an edge's value
 //! at an instant may be that of any of them that was sent by then, unless another one that began
 //! after it ended was acknowledged by then too: that one came later for sure. The value that was
-//! loaded counts as an acknowledged change before everything.
+//! loaded counts as an acknowledged change before everything. Where causes and effects alone are
+//! ordered, nobody else has to see a change by any instant, so there every change may take effect at
+//! any time, as one without an answer.
 //!
 //! With `causal` there is no such order between sessions: of changes of several of them each may be the
 //! last word, or may have found nothing to change where it was made. Where all are of one session, the
@@ -62,6 +64,8 @@ impl<'a> Follows<'a> {
                 _ => continue,
             };
             let done = match op.outcome.class() {
+                // Where causes and effects alone are ordered, others may see it later than that.
+                OutcomeClass::Ok if !facts.evidence.asks_real_time() => None,
                 OutcomeClass::Ok => Some(op.done_ns),
                 OutcomeClass::Indeterminate | OutcomeClass::InFlight => None,
                 // D14: what is refused on one side may have happened on the other.
@@ -141,7 +145,8 @@ impl<'a> Follows<'a> {
     /// to be told: they agree also where that is open.
     pub(super) fn check(&self, facts: &Facts<'_>) -> Vec<RuleReport> {
         let mut rule = RuleReport::new("S7", Guarantee::Effects);
-        let mut agree = RuleReport::new("S7-sides", Guarantee::Isolation);
+        let mut agree = RuleReport::new("S7-sides", Guarantee::Isolation)
+            .asked(facts.evidence.asks_serializable());
         let state = facts.evidence.state;
         // Of an edge: what the side of the followee says, and what that of the follower says.
         let mut sides: BTreeMap<Edge<'_>, [bool; 2]> = BTreeMap::new();

@@ -191,6 +191,8 @@ pub fn judge(
         ops,
         state,
         settings: &settings,
+        isolation: runtime.declares.transaction,
+        order: runtime.declares.order,
     };
     let floors = Floors::new(!manifest.faults.plan.is_empty());
     Ok(triptych_oracle::judge_with(
