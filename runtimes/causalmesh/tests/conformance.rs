@@ -6,7 +6,8 @@ use triptych_api::Declares;
 use triptych_cached::{Bug as Side, Policy};
 use triptych_causalmesh::model::Conduct;
 use triptych_causalmesh::{
-    Bug, DECLARES, DECLARES_COMPAT, DECLARES_TCC, Variant, deploy_on_model, deploy_on_model_with,
+    Bug, DECLARES, DECLARES_COMPAT, DECLARES_TCC, Variant, deploy, deploy_on_model,
+    deploy_on_model_with,
 };
 use triptych_conformance::{Depth, Requirement, Status, check, check_one};
 use triptych_faas::Deployment;
@@ -83,6 +84,25 @@ fn where_the_last_writer_wins_updates_are_lost() {
         DECLARES_COMPAT,
         |site| deploy_on_model(site, Variant::LastWriterWins, Policy::Random),
         &["races", "session", "durable"],
+    );
+}
+
+#[test]
+fn it_keeps_that_on_the_ring_itself() {
+    keeps(
+        DECLARES,
+        |site| deploy(site, Variant::Causal, Policy::Random),
+        &["crash-once"],
+    );
+    keeps(
+        DECLARES_TCC,
+        |site| deploy(site, Variant::Tcc, Policy::Random),
+        &["tx-sum"],
+    );
+    keeps(
+        DECLARES_COMPAT,
+        |site| deploy(site, Variant::LastWriterWins, Policy::Random),
+        &["races"],
     );
 }
 
