@@ -4,7 +4,7 @@
 //! A newcomer can start with [`app`], which builds the fourteen functions as a profile's settings
 //! say, and then follow one compose request: [`frontend`] takes it in, [`parts`], [`accounts`] and
 //! [`movies`] each contribute a part, [`compose`] joins them where nobody awaits (`choreo`), and
-//! [`reviews`] keeps the result. [`rules`] are the invariants M1–M12 that a run must have kept.
+//! [`reviews`] keeps the result. [`rules`] are the invariants M1–M13 that a run must have kept.
 //!
 //! One source serves every runtime: what differs between formulations is a key of the settings.
 //!

@@ -11,6 +11,9 @@
 //! Nobody but the request itself ever reads its notes, so a runtime may keep them in what travels
 //! with the request and never store them. Where they are stored, they stay.
 //!
+//! A stage that does not see all of the notes gives the request up, before anything is visible; no
+//! runtime that promises order lets that happen (rule M13).
+//!
 //! A reader looks at a movie's list on one host and asks for the bodies on another. That every listed
 //! review has one (rule M10) needs the order of stages 3 and 4 to hold everywhere.
 //!
@@ -28,6 +31,8 @@ use triptych_api::{Call, Ctx, Error, Op, Result, Value, join};
 
 /// The table of notes.
 pub const SCRATCH: &str = "Scratch";
+/// How the reason of a request is called that was given up because a stage did not see all parts.
+pub const UNSEEN: &str = "parts unseen";
 /// The field of a note.
 const PART: &str = "part";
 /// The parts of a review, as their keys end.
@@ -158,10 +163,10 @@ pub(crate) async fn assemble(
     let (Some(words), Some(rating), Some(user_id), Some(movie_id)) =
         (text(0), part(1).and_then(Value::as_int), text(2), text(3))
     else {
-        // The runtime has not shown this stage what an earlier one wrote.
+        // The runtime has not shown this stage what an earlier one wrote: rule M13.
         let there = (0..PARTS.len()).filter(|at| part(*at).is_some()).count();
-        return Err(Error::Bug(format!(
-            "{there} of the {} parts of {req_id} are seen",
+        return Err(Error::rejected(format!(
+            "{UNSEEN}: {there} of {} are seen",
             PARTS.len()
         )));
     };

@@ -76,6 +76,15 @@ fn every_broken_promise_is_noticed() {
     }
 }
 
+#[test]
+fn a_stage_that_does_not_see_the_parts_is_noticed() {
+    let found = (0..40).any(|seed| {
+        let (app, run) = small_run(VARIANTS[6], 60, seed, Some(Bug::StaleRead));
+        run.violated(&app).iter().any(|rule| rule == "M13")
+    });
+    assert!(found);
+}
+
 fn composes(run: &[Request]) -> Vec<Request> {
     run.iter()
         .filter(|request| request.kind == 0)
@@ -144,7 +153,7 @@ fn the_application_of_causalmesh_keeps_its_defects() {
         let mut loads = small::loads();
         loads.extend(small::old_reviews(20));
         // Names are ids there, and ids of reviews are those that exist.
-        let requests = small::requests(60, seed).into_iter().enumerate();
+        let requests = small::requests(24, seed).into_iter().enumerate();
         let requests: Vec<Request> = requests
             .filter(|(_, request)| [0, 2].contains(&request.kind))
             .map(|(n, mut request)| {

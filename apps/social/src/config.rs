@@ -150,11 +150,6 @@ impl Config {
         self.formulation != Formulation::Async
     }
 
-    /// Whether both sides of an edge are changed in one transaction.
-    pub(crate) fn changes_edges_at_once(self) -> bool {
-        self.compat != Compat::Dsb && self.formulation != Formulation::Causal
-    }
-
     pub(crate) fn has(self, defect: Defect) -> bool {
         self.defect == Some(defect)
     }

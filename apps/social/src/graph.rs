@@ -6,11 +6,11 @@
 //! side is **one** conditional update that needs no read, and what was loaded can be told from what
 //! happened, also after an edge came and went.
 //!
-//! A follow changes both sides in one transaction. With `compat = dsb` (D14) and with `causal` it is
-//! two independent updates.
+//! A follow changes both sides in one transaction. With `compat = dsb` it is two independent updates
+//! (D14); with `causal` two one after another, of which the second follows from the first.
 
 use crate::join::join_all;
-use crate::{Config, Defect, op};
+use crate::{Compat, Config, Defect, Formulation, op};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use triptych_api::{
@@ -220,14 +220,27 @@ async fn change(
         true => &sides[1..],
         false => &sides[..],
     };
-    if !config.changes_edges_at_once() {
-        // D14, inherited or wanted: nothing holds the two sides together.
+    if config.compat == Compat::Dsb {
+        // D14, inherited: nothing holds the two sides together.
         let branches = ctx.fork_many(sides.len()).into_iter().zip(sides);
         let updates = branches.map(|(mut branch, (table, key, user))| async move {
             side(&mut branch, table, key, user, wish).await
         });
         let changed = join_all(updates).await?;
         let changed = changed.contains(&true);
+        return Ok(Changed { changed });
+    }
+    if config.formulation == Formulation::Causal {
+        // Without a transaction a refusal must come before the first change; the followee's side is
+        // the first one, and refuses who is unknown.
+        let own: Option<Value> = ctx.read(FOLLOWEES, user_id).await?;
+        if own.is_none() {
+            return Err(Error::rejected(format!("unknown user: {user_id}")));
+        }
+        let mut changed = false;
+        for (table, key, user) in sides {
+            changed |= side(ctx, table, key, user, wish).await?;
+        }
         return Ok(Changed { changed });
     }
     ctx.transaction(async |tx| {

@@ -32,6 +32,8 @@ struct Kind<'a> {
     owner: fn(&Review<'a>) -> &'a str,
     /// How many reviews each owner has, the listed ones from before the run among them.
     owned: BTreeMap<&'a str, usize>,
+    /// How many of them are from before the run.
+    before: BTreeMap<&'a str, usize>,
 }
 
 pub(super) fn check(facts: &Facts<'_>, order: &mut RuleReport) -> Vec<RuleReport> {
@@ -58,8 +60,12 @@ fn kind<'a>(
     owner: fn(&Review<'a>) -> &'a str,
 ) -> Kind<'a> {
     let mut owned = BTreeMap::new();
-    let listed = facts.loaded.range(..facts.listed).map(|(_, review)| review);
-    for review in facts.reviews.iter().chain(listed) {
+    let mut before = BTreeMap::new();
+    for (_, review) in facts.loaded.range(..facts.listed) {
+        *before.entry(owner(review)).or_default() += 1;
+        *owned.entry(owner(review)).or_default() += 1;
+    }
+    for review in &facts.reviews {
         *owned.entry(owner(review)).or_default() += 1;
     }
     Kind {
@@ -67,6 +73,7 @@ fn kind<'a>(
         lists,
         owner,
         owned,
+        before,
     }
 }
 
@@ -218,7 +225,14 @@ fn entries_agree(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
         }
         if let Some(keep) = facts.config.keep {
             let owned = kind.owned.get(owner).copied().unwrap_or_default();
-            rule.expect(list.len() == owned.min(keep), None, || {
+            let before = kind.before.get(owner).copied().unwrap_or_default();
+            // What was loaded may be longer; only an append cuts it.
+            let kept = if owned > before {
+                keep
+            } else {
+                keep.max(before)
+            };
+            rule.expect(list.len() == owned.min(kept), None, || {
                 format!(
                     "{} {owner} has {owned} reviews, and of at most {keep} its list has {}",
                     kind.name,

@@ -1,4 +1,4 @@
-//! The invariants M1–M12: what every run must have left behind (quiescent rules) and answered
+//! The invariants M1–M13: what every run must have left behind (quiescent rules) and answered
 //! (online rules), whatever the runtime.
 //!
 //! A newcomer can start with [`check`], which reads the evidence once (`facts`) and applies each
@@ -21,6 +21,7 @@
 //! | `M11` | a session never sees a list shrink | order | `online` |
 //! | `M11-own` | a session sees its own acknowledged reviews (`ack = after-store`) | order | `online` |
 //! | `M12` | a refusal has a reason, and leaves no trace | effects | `storage` |
+//! | `M13` | a stage sees what those before it wrote (`causal`) | order | `storage` |
 //!
 //! **Requests without an answer.** An indeterminate request, and one in flight at the end, may have
 //! had its effect or not, but all of it or nothing: if its review is stored, M3–M8 hold it to the

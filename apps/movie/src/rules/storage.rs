@@ -1,7 +1,7 @@
-//! Rules about single reviews and joins: M1, M2, M3, M5, M9, M12.
+//! Rules about single reviews, joins and stages: M1, M2, M3, M5, M9, M12, M13.
 
 use super::facts::{Compose, Facts, Review, text};
-use crate::loaded;
+use crate::{Formulation, loaded, stages};
 use std::collections::BTreeMap;
 use triptych_api::model::OutcomeClass;
 use triptych_api::{Guarantee, RuleReport, Value};
@@ -10,7 +10,32 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<RuleReport> {
     let mut reports = exactly_one(facts).to_vec();
     reports.extend([no_ghost(facts), unique(facts), integrity(facts)]);
     reports.extend([joins_closed(facts), refusals(facts)]);
+    if facts.config.formulation == Formulation::Causal {
+        reports.push(stages_see(facts));
+    }
     reports
+}
+
+/// Whether a request was given up because a stage did not see the parts.
+fn saw_too_little(compose: &Compose<'_>) -> bool {
+    compose.op.outcome.reason().starts_with(stages::UNSEEN)
+}
+
+/// M13: every stage of a compose has seen what those before it wrote.
+fn stages_see(facts: &Facts<'_>) -> RuleReport {
+    let mut rule = RuleReport::new("M13", Guarantee::Order);
+    let over = [OutcomeClass::Ok, OutcomeClass::Rejected];
+    let over = facts
+        .composes
+        .iter()
+        .filter(|compose| over.contains(&compose.class));
+    for compose in over {
+        rule.expect(!saw_too_little(compose), Some(compose.op.index), || {
+            let reason = compose.op.outcome.reason();
+            format!("compose {} was given up: {reason}", compose.req_id)
+        });
+    }
+    rule
 }
 
 /// M1: an acknowledged compose has exactly one stored review. That there is none at all is a loss as
@@ -233,7 +258,7 @@ fn refusals(facts: &Facts<'_>) -> RuleReport {
         let index = Some(compose.op.index);
         let reason = compose.op.outcome.reason();
         let known = facts.user(compose.username).is_some() && facts.movie(compose.title).is_some();
-        rule.expect(!known, index, || {
+        rule.expect(!known || saw_too_little(compose), index, || {
             format!(
                 "compose {} was refused ({reason}), though user {} and title {:?} are known",
                 compose.req_id, compose.username, compose.title

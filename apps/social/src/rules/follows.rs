@@ -69,7 +69,7 @@ impl<'a> Follows<'a> {
                 OutcomeClass::Ok => Some(op.done_ns),
                 OutcomeClass::Indeterminate | OutcomeClass::InFlight => None,
                 // D14: what is refused on one side may have happened on the other.
-                OutcomeClass::Rejected if !facts.config.changes_edges_at_once() => None,
+                OutcomeClass::Rejected if facts.config.compat == Compat::Dsb => None,
                 _ => continue,
             };
             let (user, followee) = (text(&op.input, "userId"), text(&op.input, "followee"));

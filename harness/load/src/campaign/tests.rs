@@ -331,3 +331,44 @@ fn the_number_of_servers_is_asked_of_the_platform() {
         &["did you mean `servers` in [platform]?"],
     );
 }
+
+/// Whatever runtimes there are: profiles, settings and bounds of these files fit together.
+#[test]
+fn the_campaigns_for_causal_caches_fit_together() {
+    let files = [
+        include_str!("../../../../workloads/campaigns/causal-micro.toml"),
+        include_str!("../../../../workloads/campaigns/causal-movie.toml"),
+        include_str!("../../../../workloads/campaigns/causal-length.toml"),
+        include_str!("../../../../workloads/campaigns/causal-servers.toml"),
+    ];
+    let servers = files.map(|text| {
+        let lines = text
+            .lines()
+            .map(|line| match line.starts_with("runtimes =") {
+                true => "runtimes = [\"serial\"]",
+                false => line,
+            });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let campaign = Campaign::parse("causal.toml", &text);
+        let campaign = campaign.unwrap_or_else(|error| panic!("{error}"));
+        let profiles = campaign.profiles.iter();
+        let servers = profiles.map(|name| campaign.servers(&campaign.profile(name).unwrap()));
+        servers.collect::<Vec<u16>>()
+    });
+    assert_eq!(servers[0], [3, 3]);
+    assert_eq!(servers[2], [3; 8]);
+    assert_eq!(servers[3], [2, 4, 8, 16]);
+    // Both say it, and not the same.
+    let text = files[3].replace("[platform]", "[platform]\nservers = 4");
+    let lines = text
+        .lines()
+        .map(|line| match line.starts_with("runtimes =") {
+            true => "runtimes = [\"serial\"]",
+            false => line,
+        });
+    let shown = mistakes(&lines.collect::<Vec<_>>().join("\n"));
+    has(
+        &shown,
+        &["is about 2 servers, not 4", "is about 16 servers"],
+    );
+}
