@@ -107,8 +107,8 @@ fn good() -> (Level, History) {
 }
 
 /// Spoils a history, and says what the judge says of it.
-fn spoilt(spoil: impl Fn(&mut History) -> bool) -> Vec<String> {
-    let (level, mut history) = good();
+fn spoil_of(good: &(Level, History), spoil: impl Fn(&mut History) -> bool) -> Vec<String> {
+    let (level, mut history) = good.clone();
     assert!(spoil(&mut history), "there was nothing to spoil");
     judge(level, &history)
 }
@@ -136,20 +136,22 @@ fn last_list(
 
 #[test]
 fn the_judge_sees_spoilt_histories() {
+    let good = good();
+    let spoilt = |spoil: &dyn Fn(&mut History) -> bool| spoil_of(&good, spoil);
     let says = |wrong: &[String], words: &str| {
         assert!(
             wrong.iter().any(|it| it.contains(words)),
             "{words}: {wrong:#?}"
         );
     };
-    let wrong = spoilt(|history| {
+    let wrong = spoilt(&|history| {
         last_list(history, 3, |tags, count| {
             tags.remove(0);
             *count -= 1;
         })
     });
     says(&wrong, "which the reader knows");
-    let wrong = spoilt(|history| {
+    let wrong = spoilt(&|history| {
         last_list(history, 3, |tags, count| {
             tags.push(tags[0]);
             *count += 1;
@@ -157,19 +159,19 @@ fn the_judge_sees_spoilt_histories() {
     });
     says(&wrong, "counts twice");
     says(
-        &spoilt(|h| last_list(h, 1, |_, count| *count += 1)),
+        &spoilt(&|h| last_list(h, 1, |_, count| *count += 1)),
         "counts twice",
     );
-    let wrong = spoilt(|history| {
+    let wrong = spoilt(&|history| {
         last_list(history, 1, |tags, count| {
             tags.push(1 << 40);
             *count += 1;
         })
     });
     says(&wrong, "nobody wrote");
-    let wrong = spoilt(|history| last_list(history, 8, |tags, _| tags.reverse()));
+    let wrong = spoilt(&|history| last_list(history, 8, |tags, _| tags.reverse()));
     says(&wrong, "which knew it");
-    let wrong = spoilt(|history| {
+    let wrong = spoilt(&|history| {
         history.ends[0].iter_mut().any(|(_, shown)| match shown {
             Shown::List(tags, count) => {
                 *count -= 1;
@@ -179,7 +181,7 @@ fn the_judge_sees_spoilt_histories() {
         })
     });
     says(&wrong, "ends differ");
-    let wrong = spoilt(|history| {
+    let wrong = spoilt(&|history| {
         for end in &mut history.ends {
             for (_, shown) in end {
                 if let Shown::List(tags, count) = shown {
@@ -191,7 +193,7 @@ fn the_judge_sees_spoilt_histories() {
         true
     });
     says(&wrong, "was acknowledged and is not in");
-    let wrong = spoilt(|history| {
+    let wrong = spoilt(&|history| {
         let looks = history.events.iter_mut();
         let mut looks = looks.filter_map(|event| match event {
             Event::Looked { shown, .. } => Some(shown),
@@ -206,12 +208,12 @@ fn the_judge_sees_spoilt_histories() {
         })
     });
     says(&wrong, "has replaced");
-    let wrong = spoilt(|history| {
+    let wrong = spoilt(&|history| {
         history.events.push(Event::Lost { slot: 0 });
         true
     });
     says(&wrong, "were lost");
-    let wrong = spoilt(|history| {
+    let wrong = spoilt(&|history| {
         let covered = history.events.iter_mut().rev();
         let mut clocks = covered.filter_map(|event| match event {
             Event::Covered { clock, must } if !must.is_empty() => Some(clock),

@@ -78,8 +78,55 @@ fn may_lose(level: Level) -> bool {
     level == Level::Async
 }
 
+/// A set of tags, which are small numbers.
+#[derive(Clone, Default)]
+struct Tags(Vec<u64>);
+
+impl Tags {
+    fn insert(&mut self, tag: Tag) {
+        let at = (tag / 64) as usize;
+        // Nobody writes so many; what somebody shows may be anything.
+        if at < 1 << 16 {
+            if self.0.len() <= at {
+                self.0.resize(at + 1, 0);
+            }
+            self.0[at] |= 1 << (tag % 64);
+        }
+    }
+
+    fn contains(&self, tag: Tag) -> bool {
+        let word = self.0.get((tag / 64) as usize);
+        word.is_some_and(|word| word >> (tag % 64) & 1 == 1)
+    }
+
+    fn join(&mut self, other: &Tags) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Tag> + '_ {
+        let words = (0_u64..).zip(&self.0);
+        words.flat_map(|(at, word)| {
+            let bits = (0..64).filter(move |bit| word >> bit & 1 == 1);
+            bits.map(move |bit| at * 64 + bit)
+        })
+    }
+}
+
+impl FromIterator<Tag> for Tags {
+    fn from_iter<I: IntoIterator<Item = Tag>>(tags: I) -> Self {
+        let mut set = Tags::default();
+        tags.into_iter().for_each(|tag| set.insert(tag));
+        set
+    }
+}
+
 struct Write<'a> {
-    known: BTreeSet<Tag>,
+    known: Tags,
     lists: &'a [usize],
     registers: &'a [usize],
     version: Option<(u16, u64)>,
@@ -98,8 +145,12 @@ pub(crate) fn judge(level: Level, history: &History) -> Vec<String> {
             version,
         } = event
         {
+            // What it knew was begun before it.
+            let mut all: Tags = known.iter().copied().collect();
+            let past = known.iter().filter_map(|tag| writes.get(tag));
+            past.for_each(|write| all.join(&write.known));
             let write = Write {
-                known: known.clone(),
+                known: all,
                 lists,
                 registers,
                 version: *version,
@@ -107,7 +158,7 @@ pub(crate) fn judge(level: Level, history: &History) -> Vec<String> {
             writes.insert(*tag, write);
         }
     }
-    close(&mut writes);
+
     // What was acknowledged with a version that died with its server.
     let lost = |tag: Tag| {
         let version = writes.get(&tag).and_then(|write| write.version);
@@ -185,29 +236,6 @@ fn kept(
     }
 }
 
-/// What a writer knew includes what the writers of that knew.
-fn close(writes: &mut BTreeMap<Tag, Write>) {
-    loop {
-        let mut more = Vec::new();
-        for (&tag, write) in writes.iter() {
-            let known = write.known.iter().filter_map(|known| writes.get(known));
-            let known = known.flat_map(|write| write.known.iter().copied());
-            let known: BTreeSet<Tag> = known.filter(|it| !write.known.contains(it)).collect();
-            if !known.is_empty() {
-                more.push((tag, known));
-            }
-        }
-        if more.is_empty() {
-            return;
-        }
-        for (tag, known) in more {
-            if let Some(write) = writes.get_mut(&tag) {
-                write.known.extend(known);
-            }
-        }
-    }
-}
-
 fn look(
     writes: &BTreeMap<Tag, Write>,
     lost: &impl Fn(Tag) -> bool,
@@ -215,7 +243,7 @@ fn look(
     shown: &[(usize, Shown)],
     wrong: &mut Vec<String>,
 ) {
-    let mut all = known.clone();
+    let mut all: Tags = known.iter().copied().collect();
     for (key, shown) in shown {
         let tags: Vec<Tag> = match shown {
             Shown::List(tags, _) => tags.clone(),
@@ -232,9 +260,11 @@ fn look(
             all.insert(tag);
         }
     }
-    let past = all.iter().filter_map(|tag| writes.get(tag));
-    let past: BTreeSet<Tag> = past.flat_map(|write| write.known.iter().copied()).collect();
-    all.extend(past);
+    for tag in all.clone().iter() {
+        if let Some(write) = writes.get(&tag) {
+            all.join(&write.known);
+        }
+    }
     for (key, shown) in shown {
         match shown {
             Shown::List(tags, count) => {
@@ -242,7 +272,7 @@ fn look(
                 if set.len() != tags.len() || *count != tags.len() as i64 {
                     wrong.push(format!("{key} counts twice: {tags:?}, {count}"));
                 }
-                for &tag in &all {
+                for tag in all.iter() {
                     let here = writes.get(&tag).is_some_and(|w| w.lists.contains(key));
                     if here && !set.contains(&tag) && !lost(tag) {
                         wrong.push(format!(
@@ -254,7 +284,7 @@ fn look(
                 for &tag in tags {
                     let late = before.iter().find(|&&earlier| {
                         let earlier = writes.get(&earlier);
-                        earlier.is_some_and(|earlier| earlier.known.contains(&tag))
+                        earlier.is_some_and(|earlier| earlier.known.contains(tag))
                     });
                     // One that was lost and written again comes where it comes.
                     if let Some(late) = late.filter(|_| !lost(tag)) {
@@ -264,16 +294,16 @@ fn look(
                 }
             }
             Shown::Register(shown) => {
-                let of = |tag: &&Tag| {
+                let of = |tag: &Tag| {
                     let write = writes.get(tag);
-                    write.is_some_and(|write| write.registers.contains(key)) && !lost(**tag)
+                    write.is_some_and(|write| write.registers.contains(key)) && !lost(*tag)
                 };
                 for newer in all.iter().filter(of) {
                     let replaced = match shown {
                         None => true,
                         Some(shown) => {
-                            let newer = &writes[newer];
-                            newer.known.contains(shown) && !lost(*shown)
+                            let newer = &writes[&newer];
+                            newer.known.contains(*shown) && !lost(*shown)
                         }
                     };
                     if replaced {
