@@ -121,14 +121,15 @@ fn families(points: &[Point], of: impl Fn(&Point) -> Option<f64>) -> Vec<Family<
             family.or_default().push((x, point));
         }
     }
-    let family = |((name, _), points): (_, Vec<(f64, _)>)| {
-        let different = points.windows(2).any(|pair| pair[0].0 != pair[1].0);
-        different.then(|| Family {
-            name: String::from(name),
-            points,
-        })
-    };
-    families.into_iter().filter_map(family).collect()
+    let mut found = Vec::new();
+    for ((name, _), points) in families {
+        // One number alone is nothing to compare.
+        if points.windows(2).any(|pair| pair[0].0 != pair[1].0) {
+            let name = name.to_owned();
+            found.push(Family { name, points });
+        }
+    }
+    found
 }
 
 /// A number among the settings of a point's runs.

@@ -227,7 +227,7 @@ fn the_time_until_a_write_is_seen_has_a_figure() {
             } else {
                 // Half of the looks go where it is seen later.
                 let late = lag * (1 + op.index % 2);
-                let seen = published.iter().rev();
+                let mut seen = published.iter().rev();
                 let seen = seen.find(|(_, done)| done + late <= op.sent_ns);
                 Value::map([("saw", Value::Int(seen.map_or(0, |(n, _)| *n)))])
             };
