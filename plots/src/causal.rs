@@ -460,28 +460,25 @@ fn context(loaded: &Loaded, group: &[Point]) -> Option<Causal> {
     let aborts = by_rate(group, &palette, false, |point| {
         counted(point, &|work| Some(100.0 * work.get(ABORTS)?))
     });
-    let panel = |head: &str, label: &str, curves: Vec<Curve>| {
-        let largest = Plot::values(&curves, &[]).fold(0.0, f64::max);
+    let panel = |head: &str, y: Axis, curves: Vec<Curve>| {
         let there = curves.iter().any(|curve| !curve.points.is_empty());
         there.then(|| Plot {
             head: head.to_owned(),
             x: rates(group),
-            y: Axis::from_zero(label, largest),
+            y,
             curves,
             published: Vec::new(),
         })
     };
-    let panels: Vec<Plot> = [
-        panel("context of a call", "bytes per call", bytes),
-        panel(
-            "workflows started again",
-            "per 100 answered requests",
-            aborts,
-        ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    // Bytes differ by orders of magnitude, and who counts them carries some.
+    let size = Axis::logarithmic("bytes per call", Plot::values(&bytes, &[]));
+    let most = Plot::values(&aborts, &[]).fold(0.0, f64::max);
+    let share = Axis::from_zero("per 100 answered requests", most);
+    let panels = [
+        panel("context of a call", size, bytes),
+        panel("workflows started again", share, aborts),
+    ];
+    let panels: Vec<Plot> = panels.into_iter().flatten().collect();
     if panels.is_empty() {
         return None;
     }

@@ -248,7 +248,7 @@ fn the_time_until_a_write_is_seen_has_a_figure() {
         let seen = run.summary.visibility.as_ref().expect("was measured");
         let first = seen.first.p50.expect("was seen").value_ns;
         let everywhere = seen.everywhere.p50.expect("was seen").value_ns;
-        assert!(first < everywhere, "{first} {everywhere}");
+        assert!(first <= everywhere, "{first} {everywhere}");
         assert_eq!(seen.series.len() as u64, seen.published);
     }
 }

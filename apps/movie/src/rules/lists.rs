@@ -218,14 +218,7 @@ fn entries_agree(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
         }
         if let Some(keep) = facts.config.keep {
             let owned = kind.owned.get(owner).copied().unwrap_or_default();
-            let before = kind.before.get(owner).copied().unwrap_or_default();
-            // What was loaded may be longer; only an append cuts it.
-            let kept = if owned > before {
-                keep
-            } else {
-                keep.max(before)
-            };
-            rule.expect(list.len() == owned.min(kept), None, || {
+            rule.expect(list.len() == owned.min(keep), None, || {
                 format!(
                     "{} {owner} has {owned} reviews, and of at most {keep} its list has {}",
                     kind.name,
