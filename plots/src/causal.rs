@@ -349,7 +349,7 @@ fn scaling(loaded: &Loaded, family: &Family<'_>) -> Option<Causal> {
                 .map(|(_, one)| *one)
         };
         let standing = here().map(|one| one.standing).max()?;
-        let searched = here().find_map(|one| found(one)).map(|(rate, _)| rate);
+        let searched = here().find_map(&found).map(|(rate, _)| rate);
         let answered = here().filter_map(|one| one.achieved);
         let answered = answered.map(|one| one.median).max_by(f64::total_cmp);
         Some((searched.or(answered)?, standing))
