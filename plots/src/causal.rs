@@ -121,14 +121,15 @@ fn families(points: &[Point], of: impl Fn(&Point) -> Option<f64>) -> Vec<Family<
             family.or_default().push((x, point));
         }
     }
-    let family = |((name, _), points): (_, Vec<(f64, _)>)| {
-        let different = points.windows(2).any(|pair| pair[0].0 != pair[1].0);
-        different.then(|| Family {
-            name: String::from(name),
-            points,
-        })
-    };
-    families.into_iter().filter_map(family).collect()
+    let mut found = Vec::new();
+    for ((name, _), points) in families {
+        // One number alone is nothing to compare.
+        if points.windows(2).any(|pair| pair[0].0 != pair[1].0) {
+            let name = name.to_owned();
+            found.push(Family { name, points });
+        }
+    }
+    found
 }
 
 /// A number among the settings of a point's runs.
@@ -348,7 +349,7 @@ fn scaling(loaded: &Loaded, family: &Family<'_>) -> Option<Causal> {
                 .map(|(_, one)| *one)
         };
         let standing = here().map(|one| one.standing).max()?;
-        let searched = here().find_map(|one| found(one)).map(|(rate, _)| rate);
+        let searched = here().find_map(&found).map(|(rate, _)| rate);
         let answered = here().filter_map(|one| one.achieved);
         let answered = answered.map(|one| one.median).max_by(f64::total_cmp);
         Some((searched.or(answered)?, standing))
@@ -459,28 +460,25 @@ fn context(loaded: &Loaded, group: &[Point]) -> Option<Causal> {
     let aborts = by_rate(group, &palette, false, |point| {
         counted(point, &|work| Some(100.0 * work.get(ABORTS)?))
     });
-    let panel = |head: &str, label: &str, curves: Vec<Curve>| {
-        let largest = Plot::values(&curves, &[]).fold(0.0, f64::max);
+    let panel = |head: &str, y: Axis, curves: Vec<Curve>| {
         let there = curves.iter().any(|curve| !curve.points.is_empty());
         there.then(|| Plot {
             head: head.to_owned(),
             x: rates(group),
-            y: Axis::from_zero(label, largest),
+            y,
             curves,
             published: Vec::new(),
         })
     };
-    let panels: Vec<Plot> = [
-        panel("context of a call", "bytes per call", bytes),
-        panel(
-            "workflows started again",
-            "per 100 answered requests",
-            aborts,
-        ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    // Bytes differ by orders of magnitude, and who counts them carries some.
+    let size = Axis::logarithmic("bytes per call", Plot::values(&bytes, &[]));
+    let most = Plot::values(&aborts, &[]).fold(0.0, f64::max);
+    let share = Axis::from_zero("per 100 answered requests", most);
+    let panels = [
+        panel("context of a call", size, bytes),
+        panel("workflows started again", share, aborts),
+    ];
+    let panels: Vec<Plot> = panels.into_iter().flatten().collect();
     if panels.is_empty() {
         return None;
     }

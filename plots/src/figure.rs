@@ -213,8 +213,8 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
         for causal in Causal::within(loaded, group) {
             figures.push(Figure::new(
                 format!("{}{suffix}", causal.name()),
-                &causal.caption().to_owned(),
-                Content::Causal(causal),
+                causal.caption(),
+                Content::Causal(causal.clone()),
             ));
         }
         for timeline in Timeline::of_group(loaded, group) {
@@ -235,8 +235,8 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
     for causal in Causal::across(loaded, &points) {
         figures.push(Figure::new(
             causal.name().to_owned(),
-            &causal.caption().to_owned(),
-            Content::Causal(causal),
+            causal.caption(),
+            Content::Causal(causal.clone()),
         ));
     }
     figures

@@ -227,7 +227,7 @@ fn the_time_until_a_write_is_seen_has_a_figure() {
             } else {
                 // Half of the looks go where it is seen later.
                 let late = lag * (1 + op.index % 2);
-                let seen = published.iter().rev();
+                let mut seen = published.iter().rev();
                 let seen = seen.find(|(_, done)| done + late <= op.sent_ns);
                 Value::map([("saw", Value::Int(seen.map_or(0, |(n, _)| *n)))])
             };
@@ -248,7 +248,7 @@ fn the_time_until_a_write_is_seen_has_a_figure() {
         let seen = run.summary.visibility.as_ref().expect("was measured");
         let first = seen.first.p50.expect("was seen").value_ns;
         let everywhere = seen.everywhere.p50.expect("was seen").value_ns;
-        assert!(first < everywhere, "{first} {everywhere}");
+        assert!(first <= everywhere, "{first} {everywhere}");
         assert_eq!(seen.series.len() as u64, seen.published);
     }
 }

@@ -7,9 +7,9 @@
 //!
 //! * *First seen*: from the acknowledgement to the first answer of a look that shows it; zero if that
 //!   was earlier.
-//! * *Seen everywhere*: from the acknowledgement to the last answer that does not show it; zero if
-//!   every look that was answered since does. Looks go to all hosts alike, so with many of them this
-//!   is when the last host had it.
+//! * *Seen everywhere*: from the acknowledgement to the last answer that does not show it, and not less
+//!   than until it was first seen. Looks go to all hosts alike, so with many of them this is when the
+//!   last host had it.
 
 use crate::latency::{Latencies, Recorder};
 use serde::{Deserialize, Serialize};
@@ -97,10 +97,12 @@ impl Watch {
         for (n, done) in &self.published {
             let with = self.looks.partition_point(|(saw, _)| saw < n);
             let seen = Some(first[with]).filter(|first| *first < u64::MAX);
+            let first_ns = seen.map(|first| first.saturating_sub(*done));
+            let missed = last[with].saturating_sub(*done);
             let lag = Lag {
                 at_ns: *done,
-                first_ns: seen.map(|first| first.saturating_sub(*done)),
-                everywhere_ns: last[with].saturating_sub(*done),
+                first_ns,
+                everywhere_ns: missed.max(first_ns.unwrap_or_default()),
             };
             match lag.first_ns {
                 Some(first) => firsts.ended(first),

@@ -1,5 +1,6 @@
 //! The settings of the app, typed.
 
+use crate::loaded::LISTED;
 use std::collections::BTreeMap;
 use triptych_api::settings::{choose, positive};
 
@@ -108,6 +109,12 @@ impl Config {
             Option::None | Some("0") => 0,
             Some(_) => positive(settings, "reviews")?.unwrap_or_default(),
         };
+        if let Some(keep) = keep.filter(|keep| reviews > 0 && *keep < LISTED) {
+            return Err(format!(
+                "keep = {keep} is less than the {LISTED} reviews that a list begins with where \
+                 there are reviews before the run"
+            ));
+        }
         Ok(Config {
             formulation,
             keep,
@@ -172,5 +179,8 @@ mod tests {
         assert!(config(&mesh).is_ok());
         assert!(config(&mesh[..2]).is_err());
         assert!(config(&[mesh[0], mesh[2]]).is_err());
+        let short = config(&[("keep", "4"), ("reviews", "9")]);
+        assert!(short.is_err_and(|error| error.contains("begins with")));
+        assert!(config(&[("keep", "5"), ("reviews", "9")]).is_ok());
     }
 }

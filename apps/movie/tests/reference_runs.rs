@@ -17,7 +17,7 @@ const VARIANTS: [&[(&str, &str)]; 10] = [
     &[("formulation", "choreo"), ("keep", "2")],
     &[("formulation", "choreo"), ("compat", "beldi")],
     &[("formulation", "causal")],
-    &[("formulation", "causal"), ("keep", "3"), ("reviews", "20")],
+    &[("formulation", "causal"), ("keep", "6"), ("reviews", "20")],
     &[("formulation", "causal"), ("reviews", "20")],
     &[
         ("formulation", "causal"),

@@ -32,8 +32,6 @@ struct Kind<'a> {
     owner: fn(&Review<'a>) -> &'a str,
     /// How many reviews each owner has, the listed ones from before the run among them.
     owned: BTreeMap<&'a str, usize>,
-    /// How many of them are from before the run.
-    before: BTreeMap<&'a str, usize>,
 }
 
 pub(super) fn check(facts: &Facts<'_>, order: &mut RuleReport) -> Vec<RuleReport> {
@@ -60,12 +58,8 @@ fn kind<'a>(
     owner: fn(&Review<'a>) -> &'a str,
 ) -> Kind<'a> {
     let mut owned = BTreeMap::new();
-    let mut before = BTreeMap::new();
-    for (_, review) in facts.loaded.range(..facts.listed) {
-        *before.entry(owner(review)).or_default() += 1;
-        *owned.entry(owner(review)).or_default() += 1;
-    }
-    for review in &facts.reviews {
+    let listed = facts.loaded.range(..facts.listed).map(|(_, review)| review);
+    for review in facts.reviews.iter().chain(listed) {
         *owned.entry(owner(review)).or_default() += 1;
     }
     Kind {
@@ -73,7 +67,6 @@ fn kind<'a>(
         lists,
         owner,
         owned,
-        before,
     }
 }
 
@@ -225,14 +218,7 @@ fn entries_agree(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
         }
         if let Some(keep) = facts.config.keep {
             let owned = kind.owned.get(owner).copied().unwrap_or_default();
-            let before = kind.before.get(owner).copied().unwrap_or_default();
-            // What was loaded may be longer; only an append cuts it.
-            let kept = if owned > before {
-                keep
-            } else {
-                keep.max(before)
-            };
-            rule.expect(list.len() == owned.min(kept), None, || {
+            rule.expect(list.len() == owned.min(keep), None, || {
                 format!(
                     "{} {owner} has {owned} reviews, and of at most {keep} its list has {}",
                     kind.name,

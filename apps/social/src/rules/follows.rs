@@ -35,6 +35,10 @@ use triptych_api::{Guarantee, RuleReport, Value};
 /// An edge: who follows, and who is followed.
 type Edge<'a> = (&'a str, &'a str);
 
+/// What somebody wanted of edges, by the one who is followed, then who follows: each with the session
+/// that asked.
+type Wishes<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<(u32, Change)>>>;
+
 /// From how many conflicting changes on S7-sides may say that nothing was found: as many as are
 /// asked for before isolation is called valid.
 const ENOUGH_CONFLICTS: u64 = 30;
@@ -55,7 +59,7 @@ impl<'a> Follows<'a> {
         for (followee, row) in state.rows(FOLLOWERS) {
             loaded.insert(followee, loaded_edges(row).collect());
         }
-        let mut changes: BTreeMap<&str, BTreeMap<&str, Vec<(u32, Change)>>> = BTreeMap::new();
+        let mut changes: Wishes<'_> = BTreeMap::new();
         let mut documents: BTreeMap<(&str, &str), Vec<Span>> = BTreeMap::new();
         for op in facts.evidence.ops {
             let there = match facts.evidence.kind(op) {
