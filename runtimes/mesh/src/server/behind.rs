@@ -122,6 +122,9 @@ impl Behind {
     pub(super) fn new_epoch(&mut self, stored: &Clock) {
         self.flush = None;
         self.done = stored.clone();
+        // An answer about an older row must not be taken for one about the next round's.
+        self.asked
+            .retain(|_, asked| !matches!(asked.question, Question::Store { .. }));
     }
 
     pub(super) fn done(&self) -> &Clock {
