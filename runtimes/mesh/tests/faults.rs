@@ -99,6 +99,7 @@ fn many() {
 }
 
 #[test]
+#[ignore = "takes minutes: the seeds that show these are not chosen yet"]
 fn links_that_are_not_reliable_are_seen() {
     for bug in [NodeBug::LinkForgetsResend, NodeBug::LinkTakesAnyOrder] {
         let found = trial::first_seen(bug, None, 40);
