@@ -208,18 +208,16 @@ fn the_judge_sees_spoilt_histories() {
     });
     says(&wrong, "was acknowledged and is not in");
     let wrong = spoilt(&|history| {
-        let looks = history.events.iter_mut();
-        let mut looks = looks.filter_map(|event| match event {
-            Event::Looked { shown, .. } => Some(shown),
-            _ => None,
-        });
-        looks.any(|shown| {
-            let mut registers = shown.iter_mut().filter_map(|(_, shown)| match shown {
-                Shown::Register(tag) if tag.is_some() => Some(tag),
-                _ => None,
-            });
-            registers.next().map(|tag| *tag = None).is_some()
-        })
+        for event in &mut history.events {
+            if let Event::Looked { shown, .. } = event {
+                for (_, shown) in shown {
+                    if let Shown::Register(tag) = shown {
+                        *tag = None;
+                    }
+                }
+            }
+        }
+        true
     });
     says(&wrong, "has replaced");
     let wrong = spoilt(&|history| {
