@@ -135,7 +135,7 @@ fn main() {
         (Level::Async, 5, 50, 1_000),
     ];
     for (level, servers, clients, keys) in all {
-        let operations = if clients == 1 { 20_000 } else { 400_000 };
+        let operations = if clients == 1 { 5_000 } else { 60_000 };
         let m = load(servers, clients, keys, operations, level);
         println!(
             "{:11} {servers:7} {clients:7} {keys:5} {:22.0} {:24.0} {:8.3} {:8.3}",

@@ -82,9 +82,9 @@ impl Default for Timing {
             lease: 100 * MS,
             found_after: 2 * SECOND,
             give_up_after: SECOND,
-            store_every: 10 * MS,
+            store_every: 100 * MS,
             disseminate_every: 0,
-            keep_for: 2 * SECOND,
+            keep_for: 500 * MS,
         }
     }
 }

@@ -46,7 +46,7 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 /// Many trials: `MESH_SEEDS=10000 MESH_FROM=0 cargo test -p triptych-mesh --test faults -- --ignored
-/// many --nocapture`.
+/// many --nocapture`, and `MESH_LEVEL=synced` for one level only.
 #[test]
 #[ignore = "takes as long as it is asked to"]
 fn many() {
@@ -55,10 +55,17 @@ fn many() {
         said.unwrap_or(default)
     };
     let (from, many) = (number("MESH_FROM", 0), number("MESH_SEEDS", 200));
+    let named = std::env::var("MESH_LEVEL").ok();
+    let mut level = Level::ALL.into_iter();
+    let level = level.find(|level| Some(level.name()) == named.as_deref());
     let (mut bad, mut ruined, mut epochs) = (0, 0, 0);
     let mut counts = mesh_world::client::Counts::default();
     for seed in from..from + many {
-        let outcome = trial::run(seed);
+        let wish = Wish {
+            level,
+            ..Wish::default()
+        };
+        let outcome = trial::run_as(seed, wish);
         ruined += u64::from(outcome.ruined);
         epochs += outcome.epochs;
         counts.looks += outcome.counts.looks;
@@ -67,6 +74,12 @@ fn many() {
         counts.unavailable += outcome.counts.unavailable;
         counts.lost += outcome.counts.lost;
         counts.snapshots += outcome.counts.snapshots;
+        if std::env::var("MESH_SHOW").is_ok() {
+            for (at, event) in outcome.history.events.iter().enumerate() {
+                println!("{at}: {event:?}");
+            }
+            println!("{:?}", outcome.history.ends);
+        }
         if !outcome.wrong.is_empty() {
             bad += 1;
             let words: Vec<String> = outcome
@@ -86,6 +99,7 @@ fn many() {
 }
 
 #[test]
+#[ignore = "takes minutes: the seeds that show these are not chosen yet"]
 fn links_that_are_not_reliable_are_seen() {
     for bug in [NodeBug::LinkForgetsResend, NodeBug::LinkTakesAnyOrder] {
         let found = trial::first_seen(bug, None, 40);
@@ -194,18 +208,16 @@ fn the_judge_sees_spoilt_histories() {
     });
     says(&wrong, "was acknowledged and is not in");
     let wrong = spoilt(&|history| {
-        let looks = history.events.iter_mut();
-        let mut looks = looks.filter_map(|event| match event {
-            Event::Looked { shown, .. } => Some(shown),
-            _ => None,
-        });
-        looks.any(|shown| {
-            let mut registers = shown.iter_mut().filter_map(|(_, shown)| match shown {
-                Shown::Register(tag) if tag.is_some() => Some(tag),
-                _ => None,
-            });
-            registers.next().map(|tag| *tag = None).is_some()
-        })
+        for event in &mut history.events {
+            if let Event::Looked { shown, .. } = event {
+                for (_, shown) in shown {
+                    if let Shown::Register(tag) = shown {
+                        *tag = None;
+                    }
+                }
+            }
+        }
+        true
     });
     says(&wrong, "has replaced");
     let wrong = spoilt(&|history| {

@@ -122,6 +122,9 @@ impl Behind {
     pub(super) fn new_epoch(&mut self, stored: &Clock) {
         self.flush = None;
         self.done = stored.clone();
+        // An answer about an older row must not be taken for one about the next round's.
+        self.asked
+            .retain(|_, asked| !matches!(asked.question, Question::Store { .. }));
     }
 
     pub(super) fn done(&self) -> &Clock {
@@ -391,14 +394,10 @@ impl Server {
         let mut rows = Vec::new();
         for key in std::mem::take(&mut flush.todo) {
             let Some(entry) = self.core.entry(&key) else {
-                match self.core.clock_of(&key) {
-                    // It has to be loaded first.
-                    Some(_) => {
-                        self.behind.want(&key);
-                        flush.todo.insert(key);
-                    }
-                    // It was forgotten, so the store has it.
-                    None => {}
+                // It has to be loaded first; or it was forgotten, so the store has it.
+                if self.core.clock_of(&key).is_some() {
+                    self.behind.want(&key);
+                    flush.todo.insert(key);
                 }
                 continue;
             };

@@ -166,9 +166,15 @@ pub(crate) fn judge(level: Level, history: &History) -> Vec<String> {
             number > history.survived.get(&slot).copied().unwrap_or(0)
         })
     };
-    for event in &history.events {
+    for (at, event) in history.events.iter().enumerate() {
         match event {
-            Event::Looked { known, shown } => look(&writes, &lost, known, shown, &mut wrong),
+            Event::Looked { known, shown } => {
+                let before = wrong.len();
+                look(&writes, &lost, known, shown, &mut wrong);
+                for words in &mut wrong[before..] {
+                    words.insert_str(0, &format!("event {at}: "));
+                }
+            }
             Event::Lost { slot } => {
                 if level == Level::Replicated || !history.dead.contains(slot) {
                     wrong.push(format!("told that versions of {slot} were lost"));

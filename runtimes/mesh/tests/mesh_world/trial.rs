@@ -83,6 +83,7 @@ fn plan(random: &mut Random, wish: Wish) -> (Config, SimConfig) {
         config.replicas = 2;
     }
     config.timing.keep_for = [50 * MS, 2 * SECOND][random.below(2) as usize];
+    config.timing.store_every = [10 * MS, 100 * MS][random.below(2) as usize];
     config.timing.disseminate_every = [0, 0, 30 * MS][random.below(3) as usize];
     config.limits.cache_keys = [0, 3, 2][random.below(3) as usize];
     let network = match random.below(3) {
