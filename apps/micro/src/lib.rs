@@ -184,10 +184,12 @@ async fn primitive(ctx: &mut Ctx, call: Call) -> Result<Value> {
 /// # Errors
 /// None; the signature is that of every app.
 pub fn app(_settings: &BTreeMap<String, String>) -> std::result::Result<App, String> {
-    let handler = |ctx, call| Box::pin(primitive(ctx, call)) as _;
-    let primitives = Function::new(PRIMITIVES, &[TABLE], handler);
-    let handler = |_, _| Box::pin(async { Call::output::<Nothing>(&()) }) as _;
-    let nothing = Function::new(Nothing::FUNCTION, &[], handler);
+    let primitives = Function::new(PRIMITIVES, &[TABLE], |ctx, call| {
+        Box::pin(primitive(ctx, call))
+    });
+    let nothing = Function::new(Nothing::FUNCTION, &[], |_, _| {
+        Box::pin(async { Call::output::<Nothing>(&()) })
+    });
     let kind = |name, op, effects| KindSpec {
         name,
         function: PRIMITIVES,
