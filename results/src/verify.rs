@@ -5,8 +5,8 @@
 //! verdict can be recomputed only by somebody who has the rules, so the caller brings a [`Judge`].
 
 use crate::bundle::{
-    CAUSES, DETERMINISTIC, DIGESTS, ENVIRONMENT, GAUGES, HISTORY, LATENCY, MANIFEST, OPS, RunBundle,
-    SUMMARY, VERDICT,
+    CAUSES, DETERMINISTIC, DIGESTS, ENVIRONMENT, GAUGES, HISTORY, LATENCY, MANIFEST, OPS,
+    RunBundle, SUMMARY, VERDICT,
 };
 use crate::error::BundleError;
 use crate::hlog;

@@ -479,8 +479,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
     }
     let history = recorder.map(|recorder| recorder.finish(&state));
     // Most apps have no lists, and then there is nothing to say.
-    let history =
-        history.filter(|history| !history.is_empty());
+    let history = history.filter(|history| !history.is_empty());
     let mut ops = std::mem::take(&mut *ops.borrow_mut());
     ops.sort_by_key(|op: &OpRecord| op.index);
     for (op, request) in ops.iter_mut().zip(&*clients.requests.borrow()) {

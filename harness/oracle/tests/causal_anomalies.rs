@@ -1,11 +1,11 @@
 //! One record told by hand for every anomaly, and the same without it, which is clean.
 
 use std::collections::BTreeMap;
-use triptych_oracle::causal::{Anomaly, Report, check, picture, rules};
 use triptych_api::Isolation;
 use triptych_model::causes::{Act, Batch, CausalKey, Causes, Event, Holds, Strand};
 use triptych_model::history::TxStatus;
 use triptych_model::{Guarantee, Name};
+use triptych_oracle::causal::{Anomaly, Report, check, picture, rules};
 use triptych_oracle::history::Refusal;
 
 /// A record that is being told. Clients and keys are known by their names.
@@ -72,7 +72,14 @@ impl Told {
 
     fn write(&mut self, strand: &str, key: &str, name: &str) -> &mut Self {
         let (key, write) = (self.key(key), self.number(name));
-        self.event(strand, Act::Write { key, write, tx: None });
+        self.event(
+            strand,
+            Act::Write {
+                key,
+                write,
+                tx: None,
+            },
+        );
         self
     }
 
@@ -114,7 +121,11 @@ impl Told {
     /// The first strand comes after what the second has done.
     fn after(&mut self, strand: &str, other: &str) -> &mut Self {
         let of = self.strand(other);
-        let event = self.causes.events.iter().rposition(|event| event.strand == of);
+        let event = self
+            .causes
+            .events
+            .iter()
+            .rposition(|event| event.strand == of);
         let event = event.expect("has done something") as u32;
         self.event(strand, Act::After { event });
         self
@@ -131,7 +142,14 @@ impl Told {
         let tx = self.tx(status);
         for (key, name) in writes {
             let (key, write) = (self.key(key), self.number(name));
-            self.event(strand, Act::Write { key, write, tx: Some(tx) });
+            self.event(
+                strand,
+                Act::Write {
+                    key,
+                    write,
+                    tx: Some(tx),
+                },
+            );
         }
         if status == TxStatus::Committed {
             self.event(strand, Act::Commit { tx });
@@ -197,7 +215,9 @@ fn a_client_does_not_see_its_own_write() {
             t.write("1", "x", "a").read("1", "x", &[]);
         },
         |t| {
-            t.write("1", "x", "a").read("1", "x", &["a"]).read("2", "x", &[]);
+            t.write("1", "x", "a")
+                .read("1", "x", &["a"])
+                .read("2", "x", &[]);
         },
     );
     assert_eq!(
@@ -212,10 +232,14 @@ fn what_was_seen_vanishes() {
     shows(
         Anomaly::MonotonicReads,
         |t| {
-            t.write("1", "x", "a").read("2", "x", &["a"]).read("2", "x", &[]);
+            t.write("1", "x", "a")
+                .read("2", "x", &["a"])
+                .read("2", "x", &[]);
         },
         |t| {
-            t.write("1", "x", "a").read("2", "x", &[]).read("2", "x", &["a"]);
+            t.write("1", "x", "a")
+                .read("2", "x", &[])
+                .read("2", "x", &["a"]);
         },
     );
 }
@@ -239,10 +263,14 @@ fn a_clients_second_write_is_seen_without_its_first() {
     shows(
         Anomaly::MonotonicWrites,
         |t| {
-            t.write("1", "x", "a").write("1", "x", "b").read("2", "x", &["b"]);
+            t.write("1", "x", "a")
+                .write("1", "x", "b")
+                .read("2", "x", &["b"]);
         },
         |t| {
-            t.write("1", "x", "a").write("3", "x", "b").read("2", "x", &["b"]);
+            t.write("1", "x", "a")
+                .write("3", "x", "b")
+                .read("2", "x", &["b"]);
         },
     );
 }
@@ -270,11 +298,17 @@ fn causes_reach_over_several_clients() {
     shows(
         Anomaly::Causality,
         |t| {
-            t.write("1", "x", "a").write("1", "y", "b").read("2", "y", &["b"]);
-            t.write("2", "z", "c").read("3", "z", &["c"]).read("3", "x", &[]);
+            t.write("1", "x", "a")
+                .write("1", "y", "b")
+                .read("2", "y", &["b"]);
+            t.write("2", "z", "c")
+                .read("3", "z", &["c"])
+                .read("3", "x", &[]);
         },
         |t| {
-            t.write("1", "x", "a").write("1", "y", "b").write("2", "z", "c");
+            t.write("1", "x", "a")
+                .write("1", "y", "b")
+                .write("2", "z", "c");
             t.read("3", "z", &["c"]).read("3", "x", &[]);
         },
     );
@@ -286,7 +320,9 @@ fn branches_and_callees_are_part_of_their_request() {
     shows(
         Anomaly::ReadYourWrites,
         |t| {
-            t.read("1", "x", &[]).after("1/a", "1").write("1/a", "x", "a");
+            t.read("1", "x", &[])
+                .after("1/a", "1")
+                .write("1/a", "x", "a");
             t.after("1", "1/a").read("1", "x", &[]);
         },
         // The other branch need not know.
@@ -315,18 +351,24 @@ fn of_two_documents_the_newer_one_is_the_one_that_happened_after() {
     shows(
         Anomaly::MonotonicReads,
         |t| {
-            t.write("1", "d", "a").read("2", "d", &["a"]).write("2", "d", "b");
+            t.write("1", "d", "a")
+                .read("2", "d", &["a"])
+                .write("2", "d", "b");
             t.read("3", "d", &["b"]).read("3", "d", &["a"]);
         },
         |t| {
-            t.write("1", "d", "a").read("2", "d", &["a"]).write("2", "d", "b");
+            t.write("1", "d", "a")
+                .read("2", "d", &["a"])
+                .write("2", "d", "b");
             t.read("3", "d", &["a"]).read("3", "d", &["b"]);
         },
     );
     // Of two that know nothing of each other either may win, even if the loser was seen.
     nothing(|t| {
         t.write("1", "d", "a").write("2", "d", "b");
-        t.read("3", "d", &["b"]).read("3", "d", &["a"]).read("2", "d", &["a"]);
+        t.read("3", "d", &["b"])
+            .read("3", "d", &["a"])
+            .read("2", "d", &["a"]);
     });
     // What was loaded is older than everything.
     shows(
@@ -347,18 +389,24 @@ fn of_two_documents_the_newer_one_is_the_one_that_happened_after() {
 #[test]
 fn a_full_list_drops_the_oldest_and_not_another() {
     nothing(|t| {
-        t.write("1", "n", "a").write("1", "n", "b").write("1", "n", "c");
+        t.write("1", "n", "a")
+            .write("1", "n", "b")
+            .write("1", "n", "c");
         t.read("1", "n", &["b", "c"]);
     });
     shows(
         Anomaly::ReadYourWrites,
         |t| {
-            t.write("1", "n", "a").write("1", "n", "b").write("1", "n", "c");
+            t.write("1", "n", "a")
+                .write("1", "n", "b")
+                .write("1", "n", "c");
             t.read("1", "n", &["a", "c"]);
         },
         // Another client's elements may be the newer ones.
         |t| {
-            t.write("1", "n", "a").write("2", "n", "b").write("3", "n", "c");
+            t.write("1", "n", "a")
+                .write("2", "n", "b")
+                .write("3", "n", "c");
             t.read("1", "n", &["b", "c"]);
         },
     );
@@ -424,7 +472,8 @@ fn what_was_undone_or_replaced_is_never_seen() {
     shows(
         Anomaly::AbortedRead,
         |t| {
-            t.batch("1", TxStatus::Aborted, &[("x", "a")]).read("2", "x", &["a"]);
+            t.batch("1", TxStatus::Aborted, &[("x", "a")])
+                .read("2", "x", &["a"]);
         },
         |t| {
             t.batch("1", TxStatus::Aborted, &[("x", "a")]);
@@ -460,10 +509,14 @@ fn the_end_has_everything_once_and_alike() {
     shows(
         Anomaly::Lost,
         |t| {
-            t.write("1", "d", "a").write("1", "d", "b").last("d", &["a"]);
+            t.write("1", "d", "a")
+                .write("1", "d", "b")
+                .last("d", &["a"]);
         },
         |t| {
-            t.write("1", "d", "a").write("2", "d", "b").last("d", &["a"]);
+            t.write("1", "d", "a")
+                .write("2", "d", "b")
+                .last("d", &["a"]);
         },
     );
     shows(
@@ -492,7 +545,9 @@ fn the_end_has_everything_once_and_alike() {
 fn nothing_is_concluded_from_what_nobody_knows() {
     // A write that was made twice proves nothing of what came before it.
     nothing(|t| {
-        t.write("1", "x", "a").write("1", "y", "b").write("4", "y", "b");
+        t.write("1", "x", "a")
+            .write("1", "y", "b")
+            .write("4", "y", "b");
         t.read("2", "y", &["b"]).read("2", "x", &[]);
     });
     // Nor does one that nobody heard of.
@@ -518,12 +573,22 @@ fn a_record_that_is_not_whole_is_refused() {
     let wrong: [(&str, fn(&mut Causes)); 6] = [
         ("a strand", |c| c.events[0].strand = 7),
         ("a key", |c| {
-            c.events[0].act = Act::Write { key: 9, write: 0, tx: None };
+            c.events[0].act = Act::Write {
+                key: 9,
+                write: 0,
+                tx: None,
+            };
         }),
         ("a write", |c| {
-            c.events[0].act = Act::Write { key: 0, write: 9, tx: None };
+            c.events[0].act = Act::Write {
+                key: 0,
+                write: 9,
+                tx: None,
+            };
         }),
-        ("an earlier event", |c| c.events[0].act = Act::After { event: 0 }),
+        ("an earlier event", |c| {
+            c.events[0].act = Act::After { event: 0 }
+        }),
         ("a transaction", |c| c.events[0].act = Act::Commit { tx: 3 }),
         ("a write that does not exist", |c| {
             c.keys[0].last = Some(vec![12]);

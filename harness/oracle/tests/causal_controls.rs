@@ -110,7 +110,9 @@ fn a_store_that_is_stale_for_ever_is_judged_within_a_horizon() {
     let whole = check_within(&wrong, u64::MAX).expect("is whole");
     let bounded = check_within(&wrong, 5).expect("is whole");
     let count = |report: &triptych_oracle::causal::Report| {
-        report.of(Anomaly::ReadYourWrites).map_or(0, |found| found.count)
+        report
+            .of(Anomaly::ReadYourWrites)
+            .map_or(0, |found| found.count)
     };
     assert!(count(&bounded) > 0 && count(&bounded) <= count(&whole));
 }

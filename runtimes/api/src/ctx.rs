@@ -289,10 +289,7 @@ impl Ctx {
         let value = to_value(&input)?;
         let (function, op) = (Name::from(O::FUNCTION), Name::from(O::OP));
         let call = self.calling(&step, &function, &op, &value);
-        let reply = self
-            .instance
-            .call(step.clone(), function, op, value)
-            .await;
+        let reply = self.instance.call(step.clone(), function, op, value).await;
         let reply = self.note(reply);
         if let (Some((function, op, input)), true) = (&call, is_answer(&reply)) {
             self.saw(

@@ -38,7 +38,9 @@ pub use progress::Contention;
 
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
-use triptych_api::{App, Declares, Isolation, Name, Order, Retries, State, Value, Workflow, client_view};
+use triptych_api::{
+    App, Declares, Isolation, Name, Order, Retries, State, Value, Workflow, client_view,
+};
 use triptych_faas::{
     Answer, Deployment, Gauges, Handler, InvokeError, Machine, Payload, Platform, Timer,
 };

@@ -49,7 +49,8 @@ impl Misses {
         // The end is a look at every document.
         let end = causes.events.len() as u32;
         for key in 0..causes.keys.len() as u32 {
-            if causes.keys[key as usize].holds == Holds::Last && look_at_end(causes, &mut views, key)
+            if causes.keys[key as usize].holds == Holds::Last
+                && look_at_end(causes, &mut views, key)
             {
                 note(&views, key, end);
             }
@@ -125,11 +126,24 @@ pub(super) fn look_at_end(causes: &Causes, views: &mut Views<'_>, key: u32) -> b
     let Some(last) = &causes.keys[key as usize].last else {
         return false;
     };
-    let there: Vec<u32> = views.of(key).there.iter().map(|(_, write)| *write).collect();
+    let there: Vec<u32> = views
+        .of(key)
+        .there
+        .iter()
+        .map(|(_, write)| *write)
+        .collect();
     let act = Act::Read {
         key,
-        more: last.iter().filter(|w| !there.contains(w)).copied().collect(),
-        less: there.iter().filter(|w| !last.contains(w)).copied().collect(),
+        more: last
+            .iter()
+            .filter(|w| !there.contains(w))
+            .copied()
+            .collect(),
+        less: there
+            .iter()
+            .filter(|w| !last.contains(w))
+            .copied()
+            .collect(),
         look: None,
         tx: None,
     };

@@ -22,7 +22,12 @@ pub(super) fn get(past: &[Known], write: u32) -> Option<u32> {
 }
 
 /// Adds what another past has. What is new comes with `how`, if it is given.
-pub(super) fn join(past: &Past, other: &Past, how: Option<u32>, alive: impl Fn(u32) -> bool) -> Past {
+pub(super) fn join(
+    past: &Past,
+    other: &Past,
+    how: Option<u32>,
+    alive: impl Fn(u32) -> bool,
+) -> Past {
     if Rc::ptr_eq(past, other) || other.is_empty() {
         return Rc::clone(past);
     }

@@ -142,8 +142,8 @@ struct Store {
     versions: Vec<Vec<Version>>,
     replicas: Vec<Replica>,
     clients: Vec<Client>,
-    /// Work that was handed over: whose, and after what.
-    handed: Vec<(usize, Thread)>,
+    /// Work that was handed over, after what it comes.
+    handed: Vec<Thread>,
     views: Vec<BTreeSet<u32>>,
     /// The keys in use, and how many writes each has had.
     current: Vec<(u32, u32)>,
@@ -152,7 +152,7 @@ struct Store {
     operations: u32,
 }
 
-/// A record of this shape, and what happened to be broken in it.
+/// A record of this shape; of a store with a bug, if one is given.
 pub fn sample(shape: &Shape, seed: u64, bug: Option<Bug>) -> Causes {
     let mut store = Store {
         random: Random::new(seed),
@@ -258,8 +258,8 @@ impl Store {
         }
         if !self.handed.is_empty() && self.random.chance(0.1) {
             let at = self.random.below(self.handed.len() as u64) as usize;
-            let (client, mut thread) = self.handed.swap_remove(at);
-            self.operate(client, &mut thread);
+            let mut thread = self.handed.swap_remove(at);
+            self.operate(&mut thread);
             return;
         }
         let client = self.random.below(self.clients.len() as u64) as usize;
@@ -273,7 +273,7 @@ impl Store {
             let count = self.clients[client].branches.len() as u64;
             let at = self.random.below(count) as usize;
             let mut branch = self.clients[client].branches[at].clone();
-            self.operate(client, &mut branch);
+            self.operate(&mut branch);
             self.clients[client].branches[at] = branch;
             return;
         }
@@ -284,7 +284,7 @@ impl Store {
             }
             1 => {
                 let handed = self.from(client, &root, "handed over");
-                self.handed.push((client, handed));
+                self.handed.push(handed);
             }
             2 | 3 => self.call(client, root),
             4 | 5 => {
@@ -296,7 +296,7 @@ impl Store {
             }
             _ => {
                 let mut root = root;
-                self.operate(client, &mut root);
+                self.operate(&mut root);
                 self.clients[client].root = Some(root);
             }
         }
@@ -331,15 +331,14 @@ impl Store {
         if self.strikes(Bug::ForgetCaller) {
             callee.clock.fill(0);
         }
-        self.operate(client, &mut callee);
+        self.operate(&mut callee);
         self.after(root.strand, callee.strand);
         join(&mut root.clock, &callee.clock);
         self.clients[client].root = Some(root);
     }
 
     /// Something is done to data, at a random replica.
-    fn operate(&mut self, client: usize, thread: &mut Thread) {
-        let _ = client;
+    fn operate(&mut self, thread: &mut Thread) {
         let replica = self.random.below(self.replicas.len() as u64) as usize;
         self.pull(replica, &thread.clock.clone());
         let kinds = if self.shape.transactions { 10 } else { 8 };
@@ -411,7 +410,11 @@ impl Store {
             if self.strikes(Bug::TornLook) {
                 at = self.random.below(self.replicas.len() as u64) as usize;
             }
-            let content = self.replicas[at].keys.get(&key).cloned().unwrap_or_default();
+            let content = self.replicas[at]
+                .keys
+                .get(&key)
+                .cloned()
+                .unwrap_or_default();
             let now: BTreeSet<u32> = self.shown(key, &content).into_iter().collect();
             for (_, clock) in content.values() {
                 join(&mut thread.clock, clock);
@@ -532,10 +535,8 @@ impl Store {
         let Some(version) = self.versions[origin].get(own[origin] as usize) else {
             return false;
         };
-        let others = version.clock.iter().zip(own).enumerate();
-        let ready = others
-            .into_iter()
-            .all(|(at, (needs, has))| at == origin || needs <= has);
+        let mut others = version.clock.iter().zip(own).enumerate();
+        let ready = others.all(|(at, (needs, has))| at == origin || needs <= has);
         // Where clients fetch what they need, there is little left to be received too early.
         let ready = ready || self.bug == Some(Bug::Reorder);
         if ready {

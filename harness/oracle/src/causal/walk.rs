@@ -318,7 +318,8 @@ impl Walk<'_> {
     /// Which guarantee a look breaks that misses a write, by how the write is known.
     fn kind(&self, write: u32, how: u32) -> Anomaly {
         let Learned { event, from } = self.learned[how as usize];
-        let is_look = |event: u32| matches!(self.causes.events[event as usize].act, Act::Read { .. });
+        let is_look =
+            |event: u32| matches!(self.causes.events[event as usize].act, Act::Read { .. });
         if !is_look(event) {
             return Anomaly::ReadYourWrites;
         }
@@ -436,7 +437,10 @@ impl Walk<'_> {
         let mut tried = |anomaly: Anomaly, was: bool| {
             *self.seen.tried.entry(anomaly).or_default() += u64::from(was);
         };
-        tried(Anomaly::ReadYourWrites, self.wrote.contains(&(session, key)));
+        tried(
+            Anomaly::ReadYourWrites,
+            self.wrote.contains(&(session, key)),
+        );
         tried(Anomaly::MonotonicReads, !self.looked.insert((session, key)));
         let met = self.met.contains(&session);
         for anomaly in [
@@ -471,9 +475,9 @@ impl Walk<'_> {
                 *self.seen.tried.entry(anomaly).or_default() += count as u64;
             };
             tried(Anomaly::Twice, 1);
-            let twice = last.iter().find(|write| {
-                std::mem::replace(&mut there[**write as usize], true)
-            });
+            let twice = last
+                .iter()
+                .find(|write| std::mem::replace(&mut there[**write as usize], true));
             if let Some(write) = twice {
                 findings.add(Anomaly::Twice, 1, || {
                     words::at_end(self.causes, Anomaly::Twice, *write, number, "")

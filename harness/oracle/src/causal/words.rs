@@ -48,7 +48,11 @@ fn key(causes: &Causes, event: u32) -> String {
 /// What happened at a hop; `missed` says that the write was not there.
 pub(super) fn did(causes: &Causes, hop: Hop, missed: bool) -> String {
     let name = causes.name(hop.write);
-    match causes.events.get(hop.event as usize).map(|event| &event.act) {
+    match causes
+        .events
+        .get(hop.event as usize)
+        .map(|event| &event.act)
+    {
         Some(Act::Write { key, .. }) => format!("wrote {name} to {}", causes.key(*key)),
         Some(Act::Commit { .. }) => format!("committed its write of {name}"),
         Some(Act::Read { .. }) if missed => {
@@ -124,9 +128,10 @@ pub(super) fn at_end(
     copy: &str,
 ) -> Witness {
     let (name, key) = (causes.name(write), causes.key(key));
-    let event = causes.events.iter().position(
-        |event| matches!(event.act, Act::Write { write: known, .. } if known == write),
-    );
+    let event = causes
+        .events
+        .iter()
+        .position(|event| matches!(event.act, Act::Write { write: known, .. } if known == write));
     let hops: Vec<Hop> = event
         .map(|event| Hop {
             event: event as u32,
