@@ -164,8 +164,8 @@ impl Walk<'_> {
                 event: at,
                 from: write,
             });
-            before = past::with(&before, write, how);
-            past = past::with(&past, write, how);
+            before = past::with(&before, write, how, |w| until[w as usize] >= at);
+            past = past::with(&past, write, how, |w| until[w as usize] >= at);
         }
         let last = before.iter().map(|known| until[known.write as usize]).max();
         if let Some(last) = last.filter(|last| *last > at && self.writes.once[slot]) {
