@@ -28,7 +28,7 @@ fn a_history_is_exported_checked_and_drawn() {
     place
         .triptych(&["verify", "out"])
         .exits(0)
-        .prints(&["digests of 8 files"]);
+        .prints(&["digests of 9 files"]);
 
     let done = place.triptych(&["history", beldi]);
     done.exits(0).prints(&["strongest level", "serializable"]);

@@ -6,6 +6,7 @@
 //! history is part of the run; it is shown apart as well.
 
 use std::time::Instant;
+use triptych_api::Isolation;
 use triptych_load::campaign::Campaign;
 use triptych_load::run::{RunOutput, Watch, run};
 use triptych_oracle::history::rules;
@@ -32,7 +33,7 @@ fn main() {
                 .and_then(|output| output.history)
                 .map_or(0.0, |history| {
                     let begun = Instant::now();
-                    let _ = std::hint::black_box(rules(&history));
+                    let _ = std::hint::black_box(rules(&history, Isolation::None));
                     begun.elapsed().as_secs_f64()
                 });
             println!(

@@ -216,4 +216,6 @@ impl Observer for Listener {
 type Place = (Name, Name);
 
 #[cfg(test)]
+mod causes_tests;
+#[cfg(test)]
 mod tests;

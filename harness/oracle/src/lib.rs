@@ -17,8 +17,9 @@ mod status;
 pub use batch::{merge, runs_with_violations};
 pub use floors::Floors;
 pub use general::general_rules;
+pub use triptych_api::Isolation;
 
-use triptych_api::{App, Declares, Evidence, Isolation};
+use triptych_api::{App, Declares, Evidence};
 use triptych_model::history::History;
 use triptych_model::{Guarantee, RuleReport, Verdict};
 

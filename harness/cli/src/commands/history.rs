@@ -4,9 +4,8 @@ use super::Folder;
 use crate::args::HistoryArgs;
 use crate::exit::{CliError, Exit};
 use std::path::Path;
-use triptych_oracle::causal;
 use triptych_oracle::history::{Anomaly, Options, Report, check, export, picture};
-use triptych_results::model::Guarantee;
+use triptych_oracle::{Isolation, causal};
 use triptych_results::model::history::History;
 
 /// Exports or checks the history of a bundle, or of a file that was exported.
@@ -50,8 +49,9 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<Exit, CliError> {
             eprintln!("{} written", file.display());
         }
     }
-    let violated = |found: &Anomaly| Anomaly::ISOLATION.contains(found);
-    let broken = promised && report.found.iter().any(|found| violated(&found.anomaly));
+    let violated = |found: &Anomaly| Anomaly::ISOLATION.contains(found) && found.asked(promised);
+    let broken =
+        promised != Isolation::None && report.found.iter().any(|found| violated(&found.anomaly));
     Ok(if broken { Exit::Broken } else { Exit::Kept })
 }
 
@@ -104,15 +104,17 @@ fn causes(args: &HistoryArgs, history: &History) -> Result<Exit, CliError> {
     Ok(Exit::Kept)
 }
 
-/// The history, and whether its runtime promised isolation; of a file nobody knows, so it should.
-fn read(from: &Path) -> Result<(History, bool), CliError> {
+/// The history, and what its runtime promised of transactions; of a file nobody knows, so they should
+/// be serializable.
+fn read(from: &Path) -> Result<(History, Isolation), CliError> {
     if from.is_file() {
         let text = std::fs::read_to_string(from).map_err(|source| CliError::Unreadable {
             file: from.to_path_buf(),
             source,
         })?;
         let told = |refusal| CliError::Input(format!("{}: {refusal}", from.display()));
-        return Ok((export::from_json_lines(&text).map_err(told)?, true));
+        let history = export::from_json_lines(&text).map_err(told)?;
+        return Ok((history, Isolation::Serializable));
     }
     let bundle = match Folder::open(from)? {
         Folder::Bundle(bundle) => bundle,
@@ -127,7 +129,7 @@ fn read(from: &Path) -> Result<(History, bool), CliError> {
     };
     let runtime = bundle.manifest()?.runtime;
     let promised = triptych_registry::runtime(&runtime)
-        .is_ok_and(|entry| entry.declares.promises(Guarantee::Isolation));
+        .map_or(Isolation::None, |entry| entry.declares.transaction);
     match bundle.history()? {
         Some(history) => Ok((history, promised)),
         None => Err(CliError::Input(format!(

@@ -17,12 +17,15 @@
 //! * **Aborted attempts.** What an attempt at a transaction saw that came to nothing, its parent need
 //!   not have seen.
 
+mod data;
+mod finish;
+
 use super::book::{Elements, Who};
 use std::collections::{BTreeMap, BTreeSet};
-use triptych_api::{Change, Look, Shows, Step, Updated};
-use triptych_model::causes::{Act, Batch, CausalKey, Causes, Event, Holds, Strand};
+use triptych_api::Step;
+use triptych_model::causes::{Act, Batch, Event, Strand};
 use triptych_model::history::{NOBODY, TxStatus};
-use triptych_model::{Name, State, Value, mix, mix_str};
+use triptych_model::{Name, Value, mix, mix_str};
 
 /// What a row was seen to hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -346,218 +349,6 @@ impl Scribe {
         self.after(strand, end);
     }
 
-    fn row(&mut self, table: &str, key: &str) -> u32 {
-        let place = (Name::from(table), Name::from(key));
-        if let Some(row) = self.places.get(&place) {
-            return *row;
-        }
-        let row = self.rows.len() as u32;
-        self.places.insert(place.clone(), row);
-        self.rows.push(Row {
-            place,
-            kind: Kind::Unknown,
-            keep: None,
-            unfit: None,
-            numbers: BTreeMap::new(),
-            view: Vec::new(),
-        });
-        row
-    }
-
-    fn number(&mut self, row: u32, name: &Name) -> u32 {
-        let numbers = &mut self.rows[row as usize].numbers;
-        if let Some(number) = numbers.get(name) {
-            return *number;
-        }
-        let number = self.names.len() as u32;
-        self.names.push(name.clone());
-        numbers.insert(name.clone(), number);
-        number
-    }
-
-    /// The transaction of this name.
-    fn batch(&mut self, name: &Name) -> u32 {
-        if let Some(batch) = self.by_name.get(name) {
-            return *batch;
-        }
-        let batch = self.batches.len() as u32;
-        self.batches.push(Batch {
-            name: name.clone(),
-            status: TxStatus::Indeterminate,
-        });
-        self.by_name.insert(name.clone(), batch);
-        batch
-    }
-
-    fn is(&mut self, row: u32, shows: &Shows) {
-        let kind = match shows {
-            Shows::List(_) | Shows::Set(_) => Kind::List,
-            Shows::Version(_) => Kind::Document,
-        };
-        let row = &mut self.rows[row as usize];
-        if row.kind != Kind::Unknown && row.kind != kind {
-            let why = "it is a list at times and a document at others".to_owned();
-            row.unfit.get_or_insert(why);
-        }
-        row.kind = kind;
-    }
-
-    pub(super) fn read(
-        &mut self,
-        who: &Who<'_>,
-        (table, key): (&str, &str),
-        value: Option<&Value>,
-        look: Look,
-    ) {
-        if look == Look::Scan {
-            return;
-        }
-        let shows = match value {
-            None => None,
-            Some(value) => match (self.elements)(table, value) {
-                Some(shows) => Some(shows),
-                None => return,
-            },
-        };
-        let Some(strand) = self.place(who.execution, who.step) else {
-            return;
-        };
-        let row = self.row(table, key);
-        if let Some(shows) = &shows {
-            self.is(row, shows);
-        }
-        let names = shows.as_ref().map_or(&[][..], Shows::names);
-        let now: Vec<u32> = names.iter().map(|name| self.number(row, name)).collect();
-        let old = std::mem::take(&mut self.rows[row as usize].view);
-        let (more, less) = difference(&old, &now);
-        self.rows[row as usize].view = now;
-        let look = (look == Look::Many).then(|| self.look_of(who));
-        let tx = who.transaction.map(|name| self.batch(name));
-        let act = Act::Read {
-            key: row,
-            more,
-            less,
-            look,
-            tx,
-        };
-        self.event(strand, act);
-    }
-
-    /// The number of a look at several keys.
-    fn look_of(&mut self, who: &Who<'_>) -> u32 {
-        let whose = (who.execution, who.step.clone());
-        if let Some((known, number)) = &self.look
-            && *known == whose
-        {
-            return *number;
-        }
-        self.looks += 1;
-        self.look = Some((whose, self.looks));
-        self.looks
-    }
-
-    fn wrote(&mut self, who: &Who<'_>, row: u32, name: &Name) {
-        let write = self.number(row, name);
-        if !self.measured {
-            self.loaded.insert(write);
-            return;
-        }
-        let Some(strand) = self.place(who.execution, who.step) else {
-            // Nobody knows whose it is, so nothing is concluded from it.
-            return;
-        };
-        let step = (who.instance.clone(), who.step.clone(), write);
-        if let Some(made) = self.made.get(&step) {
-            return self.after(strand, Some(*made));
-        }
-        let tx = who.transaction.map(|name| self.batch(name));
-        let event = self.event(
-            strand,
-            Act::Write {
-                key: row,
-                write,
-                tx,
-            },
-        );
-        if self.exactly_once {
-            self.made.insert(step, event);
-        }
-    }
-
-    pub(super) fn write(&mut self, who: &Who<'_>, table: &str, key: &str, value: &Value) {
-        let Some(shows) = (self.elements)(table, value) else {
-            return;
-        };
-        let row = self.row(table, key);
-        self.is(row, &shows);
-        match &shows {
-            Shows::Version(name) => self.wrote(who, row, name),
-            Shows::List(names) | Shows::Set(names) => self.replace(who, row, names),
-        }
-    }
-
-    /// A list was replaced as a whole: of one that was loaded so, its elements are known.
-    fn replace(&mut self, who: &Who<'_>, row: u32, names: &[Name]) {
-        if self.measured {
-            let why = format!("step {} of {} replaced it", who.step, who.instance);
-            self.rows[row as usize].unfit.get_or_insert(why);
-        } else {
-            for name in names {
-                self.wrote(who, row, name);
-            }
-        }
-    }
-
-    pub(super) fn update(
-        &mut self,
-        who: &Who<'_>,
-        (table, key): (&str, &str),
-        changes: &[Change],
-        updated: Updated,
-    ) {
-        if !updated.applied {
-            return;
-        }
-        for change in changes {
-            let (field, value, keep) = match change {
-                Change::Append { field, value, keep } => {
-                    (field, Value::list([value.clone()]), Some(*keep))
-                }
-                Change::Set(field, value) => (field, value.clone(), None),
-                Change::Add(..) => continue,
-            };
-            let part = Value::map([(field, value)]);
-            let Some(shows) = (self.elements)(table, &part) else {
-                continue;
-            };
-            match (&shows, keep) {
-                (Shows::Version(name), None) => {
-                    let row = self.row(table, key);
-                    self.is(row, &shows);
-                    self.wrote(who, row, name);
-                }
-                (Shows::Version(_), Some(_)) => {}
-                // A field that says nothing of the list.
-                (Shows::List(names) | Shows::Set(names), _) if names.is_empty() => {}
-                (Shows::List(names) | Shows::Set(names), None) => {
-                    let row = self.row(table, key);
-                    self.is(row, &shows);
-                    self.replace(who, row, names);
-                }
-                (Shows::List(names) | Shows::Set(names), Some(keep)) => {
-                    let row = self.row(table, key);
-                    self.is(row, &shows);
-                    if let Some(keep) = keep {
-                        self.rows[row as usize].keep = Some(keep as u32);
-                    }
-                    for name in names {
-                        self.wrote(who, row, name);
-                    }
-                }
-            }
-        }
-    }
-
     /// A transaction has ended.
     pub(super) fn ended(&mut self, who: &Who<'_>, committed: bool) {
         let Some(name) = who.transaction else { return };
@@ -583,70 +374,6 @@ impl Scribe {
             (false, _) => *status = TxStatus::Aborted,
         }
     }
-
-    /// The record, once nothing happens any more.
-    pub(super) fn finish(mut self, state: &State) -> Option<Causes> {
-        let mut causes = Causes::default();
-        let mut kept: Vec<Option<u32>> = Vec::with_capacity(self.rows.len());
-        for row in 0..self.rows.len() as u32 {
-            let (table, key) = self.rows[row as usize].place.clone();
-            let Row { kind, unfit, .. } = &self.rows[row as usize];
-            if let (Some(why), false) = (unfit, *kind == Kind::Unknown) {
-                causes.left_out.push(format!("{table}/{key}: {why}"));
-            }
-            if *kind == Kind::Unknown || unfit.is_some() {
-                kept.push(None);
-                continue;
-            }
-            let last = self.content(row, state.get(&table, &key));
-            let copies = state.copies.iter().map(|(name, tables)| {
-                let value = tables.get(&table).and_then(|rows| rows.get(&key));
-                (name.clone(), value.cloned())
-            });
-            let copies: Vec<(Name, Option<Value>)> = copies.collect();
-            let copies = copies
-                .into_iter()
-                .map(|(name, value)| (name, self.content(row, value.as_ref())));
-            let copies: Vec<(Name, Vec<u32>)> = copies.collect();
-            let Row { kind, keep, .. } = &self.rows[row as usize];
-            kept.push(Some(causes.keys.len() as u32));
-            causes.keys.push(CausalKey {
-                name: Name::from(format!("{table}/{key}")),
-                holds: match (kind, keep) {
-                    (Kind::Document, _) => Holds::Last,
-                    (_, Some(keep)) => Holds::Newest(*keep),
-                    (_, None) => Holds::All,
-                },
-                last: Some(last),
-                copies,
-            });
-        }
-        if causes.keys.is_empty() && causes.left_out.is_empty() {
-            return None;
-        }
-        for Event { act, .. } in &mut self.events {
-            if let Act::Write { key, .. } | Act::Read { key, .. } = act {
-                match kept[*key as usize] {
-                    Some(number) => *key = number,
-                    None => *act = Act::Step,
-                }
-            }
-        }
-        causes.names = self.names;
-        causes.loaded = self.loaded.into_iter().collect();
-        causes.strands = self.strands;
-        causes.batches = self.batches;
-        causes.events = self.events;
-        causes.truncated = super::unfinished(state);
-        Some(causes)
-    }
-
-    fn content(&mut self, row: u32, value: Option<&Value>) -> Vec<u32> {
-        let table = self.rows[row as usize].place.0.clone();
-        let shows = value.and_then(|value| (self.elements)(&table, value));
-        let names = shows.as_ref().map_or(&[][..], Shows::names);
-        names.iter().map(|name| self.number(row, name)).collect()
-    }
 }
 
 /// The branch that a branch is of.
@@ -656,19 +383,6 @@ fn parent(prefix: &str) -> &str {
     let parts = if inner.ends_with(".tx") { 3 } else { 2 };
     let cut = inner.rmatch_indices('.').nth(parts - 1);
     cut.map_or("", |(at, _)| &prefix[..=at])
-}
-
-/// What is there and was not, and what was and is not. Lists grow at the end mostly.
-fn difference(old: &[u32], now: &[u32]) -> (Vec<u32>, Vec<u32>) {
-    if let Some(more) = now.strip_prefix(old) {
-        return (more.to_vec(), Vec::new());
-    }
-    let (before, after): (BTreeSet<u32>, BTreeSet<u32>) =
-        (old.iter().copied().collect(), now.iter().copied().collect());
-    (
-        after.difference(&before).copied().collect(),
-        before.difference(&after).copied().collect(),
-    )
 }
 
 /// A number for a value: equal ones have the same.

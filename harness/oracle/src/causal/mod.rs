@@ -25,6 +25,7 @@
 //! ever), they are forgotten after a while, and [`Report::horizon`] says after how many events.
 
 mod anomaly;
+mod ending;
 mod misses;
 mod past;
 mod picture;

@@ -67,18 +67,18 @@ pub(super) fn join(
     }
 }
 
-/// Adds one write.
-pub(super) fn with(past: &Past, write: u32, how: u32) -> Past {
-    match past.binary_search_by_key(&write, |known| known.write) {
-        Ok(_) => Rc::clone(past),
-        Err(at) => {
-            let mut all = Vec::with_capacity(past.len() + 1);
-            all.extend_from_slice(&past[..at]);
-            all.push(Known { write, how });
-            all.extend_from_slice(&past[at..]);
-            Rc::new(all)
-        }
+/// Adds one write, and forgets those that do not matter any more.
+pub(super) fn with(past: &Past, write: u32, how: u32, alive: impl Fn(u32) -> bool) -> Past {
+    if get(past, write).is_some() {
+        return Rc::clone(past);
     }
+    let mut all = Vec::with_capacity(past.len() + 1);
+    let cut = past.partition_point(|known| known.write < write);
+    let alive = |known: &&Known| alive(known.write);
+    all.extend(past[..cut].iter().filter(alive));
+    all.push(Known { write, how });
+    all.extend(past[cut..].iter().filter(alive));
+    Rc::new(all)
 }
 
 #[cfg(test)]
@@ -112,7 +112,10 @@ mod tests {
         assert!(Rc::ptr_eq(&a, &join(&a, &a, None, |_| true)));
         let dead = past(&[5], 5);
         assert!(Rc::ptr_eq(&a, &join(&a, &dead, None, |write| write != 5)));
-        assert_eq!(writes(&with(&a, 5, 3)), [(1, 0), (4, 0), (5, 3), (9, 0)]);
-        assert!(Rc::ptr_eq(&a, &with(&a, 4, 3)));
+        assert_eq!(
+            writes(&with(&a, 5, 3, |w| w != 9)),
+            [(1, 0), (4, 0), (5, 3)]
+        );
+        assert!(Rc::ptr_eq(&a, &with(&a, 4, 3, |_| true)));
     }
 }

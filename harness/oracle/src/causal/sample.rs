@@ -6,6 +6,8 @@
 //! call, fork and join, hand work over, look at several keys at once and run transactions. What comes
 //! out is causal by construction, so whatever the checker finds in it is a false alarm.
 
+mod replicas;
+
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_model::causes::{Act, Batch, CausalKey, Causes, Event, Holds, Strand};
 use triptych_model::history::TxStatus;
@@ -142,8 +144,8 @@ struct Store {
     versions: Vec<Vec<Version>>,
     replicas: Vec<Replica>,
     clients: Vec<Client>,
-    /// Work that was handed over: whose, and after what.
-    handed: Vec<(usize, Thread)>,
+    /// Work that was handed over, after what it comes.
+    handed: Vec<Thread>,
     views: Vec<BTreeSet<u32>>,
     /// The keys in use, and how many writes each has had.
     current: Vec<(u32, u32)>,
@@ -152,7 +154,7 @@ struct Store {
     operations: u32,
 }
 
-/// A record of this shape, and what happened to be broken in it.
+/// A record of this shape; of a store with a bug, if one is given.
 pub fn sample(shape: &Shape, seed: u64, bug: Option<Bug>) -> Causes {
     let mut store = Store {
         random: Random::new(seed),
@@ -258,8 +260,8 @@ impl Store {
         }
         if !self.handed.is_empty() && self.random.chance(0.1) {
             let at = self.random.below(self.handed.len() as u64) as usize;
-            let (client, mut thread) = self.handed.swap_remove(at);
-            self.operate(client, &mut thread);
+            let mut thread = self.handed.swap_remove(at);
+            self.operate(&mut thread);
             return;
         }
         let client = self.random.below(self.clients.len() as u64) as usize;
@@ -273,7 +275,7 @@ impl Store {
             let count = self.clients[client].branches.len() as u64;
             let at = self.random.below(count) as usize;
             let mut branch = self.clients[client].branches[at].clone();
-            self.operate(client, &mut branch);
+            self.operate(&mut branch);
             self.clients[client].branches[at] = branch;
             return;
         }
@@ -284,7 +286,7 @@ impl Store {
             }
             1 => {
                 let handed = self.from(client, &root, "handed over");
-                self.handed.push((client, handed));
+                self.handed.push(handed);
             }
             2 | 3 => self.call(client, root),
             4 | 5 => {
@@ -296,7 +298,7 @@ impl Store {
             }
             _ => {
                 let mut root = root;
-                self.operate(client, &mut root);
+                self.operate(&mut root);
                 self.clients[client].root = Some(root);
             }
         }
@@ -331,15 +333,14 @@ impl Store {
         if self.strikes(Bug::ForgetCaller) {
             callee.clock.fill(0);
         }
-        self.operate(client, &mut callee);
+        self.operate(&mut callee);
         self.after(root.strand, callee.strand);
         join(&mut root.clock, &callee.clock);
         self.clients[client].root = Some(root);
     }
 
     /// Something is done to data, at a random replica.
-    fn operate(&mut self, client: usize, thread: &mut Thread) {
-        let _ = client;
+    fn operate(&mut self, thread: &mut Thread) {
         let replica = self.random.below(self.replicas.len() as u64) as usize;
         self.pull(replica, &thread.clock.clone());
         let kinds = if self.shape.transactions { 10 } else { 8 };
@@ -499,90 +500,5 @@ impl Store {
             });
             self.apply(replica, replica);
         }
-    }
-
-    /// Applies the next version of an origin, if there is one.
-    fn apply(&mut self, replica: usize, origin: usize) {
-        let next = self.replicas[replica].applied[origin] as usize;
-        if next >= self.versions[origin].len() {
-            return;
-        }
-        let lost = replica != origin && self.strikes(Bug::LostAtReplica);
-        let version = &self.versions[origin][next];
-        let own = &mut self.replicas[replica];
-        own.applied[origin] += 1;
-        if version.lost || lost {
-            return;
-        }
-        for (nth, (key, write)) in (0u32..).zip(&version.writes) {
-            let (sum, at, number) = version.place;
-            let content = own.keys.entry(*key).or_default();
-            content.insert((sum, at, number, nth), (*write, version.clock.clone()));
-            // What has long been overwritten is not kept.
-            let keep = match self.causes.keys[*key as usize].holds {
-                Holds::All => usize::MAX,
-                Holds::Last => 1,
-                Holds::Newest(keep) => keep as usize,
-            };
-            while content.len() > keep {
-                content.pop_first();
-            }
-        }
-    }
-
-    /// A replica receives the next version of an origin, if it has what that depends on.
-    fn deliver(&mut self, replica: usize, origin: usize) -> bool {
-        let own = &self.replicas[replica].applied;
-        let Some(version) = self.versions[origin].get(own[origin] as usize) else {
-            return false;
-        };
-        let others = version.clock.iter().zip(own).enumerate();
-        let ready = others
-            .into_iter()
-            .all(|(at, (needs, has))| at == origin || needs <= has);
-        // Where clients fetch what they need, there is little left to be received too early.
-        let ready = ready || self.bug == Some(Bug::Reorder);
-        if ready {
-            self.apply(replica, origin);
-        }
-        ready
-    }
-
-    /// A replica gets all that a client depends on.
-    fn pull(&mut self, replica: usize, clock: &Clock) {
-        loop {
-            let mut moved = false;
-            for origin in 0..clock.len() {
-                while self.replicas[replica].applied[origin] < clock[origin]
-                    && self.deliver(replica, origin)
-                {
-                    moved = true;
-                }
-            }
-            if !moved {
-                return;
-            }
-        }
-    }
-
-    fn finish(mut self) -> Causes {
-        let all: Clock = self.versions.iter().map(|all| all.len() as u32).collect();
-        for replica in 0..self.replicas.len() {
-            self.pull(replica, &all);
-        }
-        for key in 0..self.causes.keys.len() as u32 {
-            let contents = self.replicas.iter();
-            let contents = contents.map(|replica| {
-                let content = replica.keys.get(&key).cloned().unwrap_or_default();
-                self.shown(key, &content)
-            });
-            let mut contents: Vec<Vec<u32>> = contents.collect();
-            let known = &mut self.causes.keys[key as usize];
-            known.last = Some(contents.remove(0));
-            let copies = (1..).zip(contents);
-            let copies = copies.map(|(n, content)| (Name::from(format!("replica {n}")), content));
-            known.copies = copies.collect();
-        }
-        self.causes
     }
 }

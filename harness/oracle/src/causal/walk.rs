@@ -8,7 +8,7 @@ use super::writes::Writes;
 use super::{Anomaly, Findings, Hop, NONE, Seen, misses};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use triptych_model::causes::{Act, Causes, Holds};
+use triptych_model::causes::{Act, Causes};
 use triptych_model::history::{NOBODY, TxStatus};
 
 /// How a strand came to know of writes: by an event of its own client, which made or saw this one.
@@ -19,10 +19,10 @@ struct Learned {
 }
 
 pub(super) struct Walk<'a> {
-    causes: &'a Causes,
-    writes: &'a Writes,
+    pub(super) causes: &'a Causes,
+    pub(super) writes: &'a Writes,
     misses: &'a misses::Misses,
-    views: Views<'a>,
+    pub(super) views: Views<'a>,
     /// Of a strand: what it has to see.
     past: Vec<Past>,
     /// The same as it was after events that others come after, and how many still do.
@@ -45,7 +45,7 @@ pub(super) struct Walk<'a> {
     met: BTreeSet<u32>,
     /// Whether there are transactions that wrote something.
     batches: bool,
-    seen: Seen,
+    pub(super) seen: Seen,
 }
 
 /// Judges every look, and the end.
@@ -164,8 +164,8 @@ impl Walk<'_> {
                 event: at,
                 from: write,
             });
-            before = past::with(&before, write, how);
-            past = past::with(&past, write, how);
+            before = past::with(&before, write, how, |w| until[w as usize] >= at);
+            past = past::with(&past, write, how, |w| until[w as usize] >= at);
         }
         let last = before.iter().map(|known| until[known.write as usize]).max();
         if let Some(last) = last.filter(|last| *last > at && self.writes.once[slot]) {
@@ -235,7 +235,7 @@ impl Walk<'_> {
     }
 
     /// Whether a write that the last look did not show was not replaced by something newer.
-    fn surely_missed(&self, key: u32, write: u32) -> bool {
+    pub(super) fn surely_missed(&self, key: u32, write: u32) -> bool {
         let instead = self.views.instead(key);
         instead.is_none_or(|there| there.iter().any(|(_, one)| self.older(*one, write)))
     }
@@ -462,63 +462,6 @@ impl Walk<'_> {
             };
             if there.map(|(_, write)| *write).any(|write| foreign(&write)) {
                 self.met.insert(session);
-            }
-        }
-    }
-
-    /// Judges what is there at the end.
-    fn end(&mut self, findings: &mut Findings) {
-        let mut there = vec![false; self.causes.names.len()];
-        for (number, key) in (0u32..).zip(&self.causes.keys) {
-            let Some(last) = &key.last else { continue };
-            let mut tried = |anomaly: Anomaly, count: usize| {
-                *self.seen.tried.entry(anomaly).or_default() += count as u64;
-            };
-            tried(Anomaly::Twice, 1);
-            let twice = last
-                .iter()
-                .find(|write| std::mem::replace(&mut there[**write as usize], true));
-            if let Some(write) = twice {
-                findings.add(Anomaly::Twice, 1, || {
-                    words::at_end(self.causes, Anomaly::Twice, *write, number, "")
-                });
-            }
-            tried(Anomaly::Diverged, key.copies.len());
-            for (name, copy) in &key.copies {
-                if copy != last {
-                    let differs = last.iter().zip(copy).find(|(a, b)| a != b);
-                    let shorter = last.get(copy.len()).or_else(|| copy.get(last.len()));
-                    let write = differs.map(|(write, _)| write).or(shorter);
-                    let write = write.copied().unwrap_or(NONE);
-                    findings.add(Anomaly::Diverged, 1, || {
-                        words::at_end(self.causes, Anomaly::Diverged, write, number, name)
-                    });
-                }
-            }
-            if key.holds == Holds::Last {
-                tried(Anomaly::Lost, 1);
-                misses::look_at_end(self.causes, &mut self.views, number);
-                let mut missed = self.views.missed(number);
-                if let Some(write) = missed.find(|write| self.surely_missed(number, *write)) {
-                    findings.add(Anomaly::Lost, 1, || {
-                        words::at_end(self.causes, Anomaly::Lost, write, number, "")
-                    });
-                }
-            }
-        }
-        for write in 0..self.causes.names.len() as u32 {
-            let (slot, key) = (write as usize, self.writes.key[write as usize]);
-            let Some(known) = self.causes.keys.get(key as usize) else {
-                continue;
-            };
-            if self.writes.at[slot] == NONE || known.last.is_none() || known.holds != Holds::All {
-                continue;
-            }
-            *self.seen.tried.entry(Anomaly::Lost).or_default() += 1;
-            if !there[slot] {
-                findings.add(Anomaly::Lost, 1, || {
-                    words::at_end(self.causes, Anomaly::Lost, write, key, "")
-                });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What can be wrong with a history, and which isolation level that leaves.
 
 use std::fmt;
+use triptych_api::Isolation;
 
 /// What a dependency cycle is made of (Adya's classes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +116,11 @@ impl Anomaly {
                 | Anomaly::IntermediateRead
                 | Anomaly::LostWrite
         )
+    }
+
+    /// Whether who promises this isolation of transactions promises that it does not happen.
+    pub fn asked(self, promised: Isolation) -> bool {
+        promised != Isolation::Tcc || self.breaks_causal()
     }
 
     /// Its place in reports: the more basic the sooner.

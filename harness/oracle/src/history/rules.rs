@@ -44,7 +44,7 @@ pub fn rules(history: &History, promised: Isolation) -> Result<Judged, Refusal> 
                     told: found.witness.told.clone(),
                 }
             }),
-            asked: promised != Isolation::Tcc || anomaly.breaks_causal(),
+            asked: anomaly.asked(promised),
         }
     };
     let committed = report.seen.committed;
