@@ -1,5 +1,6 @@
 //! The figures of a campaign: which there are, and how a description becomes SVG or PNG.
 
+use crate::causal::Causal;
 use crate::cdf::Distribution;
 use crate::contention::Contention;
 use crate::cost::CostBars;
@@ -70,6 +71,7 @@ enum Content {
     Primitives(Primitives),
     Contention(Contention),
     Beside(Beside),
+    Causal(Causal),
 }
 
 impl Figure {
@@ -96,6 +98,7 @@ impl Figure {
             Content::Primitives(figure) => figure.draw(&pen)?,
             Content::Contention(figure) => figure.draw(&pen)?,
             Content::Beside(figure) => figure.draw(&pen)?,
+            Content::Causal(figure) => figure.draw(&pen)?,
         }
         area.present().map_err(PlotError::drawing)
     }
@@ -156,7 +159,8 @@ pub(crate) fn groups(points: &[Point]) -> impl Iterator<Item = &[Point]> {
 /// Every figure of a campaign: per profile, latency against throughput, cost, and the distribution
 /// at a rate that all runtimes have; and the course of one run per runtime. Where the runs have
 /// noted what the runtimes keep, or measured single primitives, figures of that too; one of several
-/// levels of contention; and one beside published points where there are any.
+/// levels of contention; of causal caches what [`Causal`] has; and one beside published points where
+/// there are any.
 pub fn figures(loaded: &Loaded) -> Vec<Figure> {
     let points = loaded.points();
     let mut figures = Vec::new();
@@ -206,6 +210,13 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
                 Content::Primitives(primitives),
             ));
         }
+        for causal in Causal::within(loaded, group) {
+            figures.push(Figure::new(
+                format!("{}{suffix}", causal.name()),
+                &causal.caption().to_owned(),
+                Content::Causal(causal),
+            ));
+        }
         for timeline in Timeline::of_group(loaded, group) {
             figures.push(Figure::new(
                 format!("timeline-{}", timeline.run()),
@@ -219,6 +230,13 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
             format!("contention-{}", contention.family()),
             "Response time, conflicts and retries of transactions against contention.",
             Content::Contention(contention),
+        ));
+    }
+    for causal in Causal::across(loaded, &points) {
+        figures.push(Figure::new(
+            causal.name().to_owned(),
+            &causal.caption().to_owned(),
+            Content::Causal(causal),
         ));
     }
     figures

@@ -6,12 +6,14 @@
 //! shown can be tested without looking at pixels.
 
 mod axis;
+mod causal;
 mod cdf;
 mod contention;
 mod cost;
 mod figure;
 mod frame;
 mod growth;
+mod lines;
 mod palette;
 mod pen;
 mod primitives;
@@ -20,6 +22,7 @@ mod report;
 mod throughput;
 mod timeline;
 
+pub use causal::Causal;
 pub use cdf::Distribution;
 pub use contention::Contention;
 pub use cost::CostBars;

@@ -55,7 +55,7 @@ impl Beside {
         let sources = beside::sources(group);
         let series: Vec<&Series> = sources
             .iter()
-            .flat_map(|source| source.of_app(&first.app))
+            .flat_map(|source| source.fitting(&first.app, &first.profile))
             .collect();
         if series.is_empty() {
             return None;

@@ -21,10 +21,17 @@ pub fn sources(group: &[Point]) -> Vec<&'static Published> {
     let Some(first) = group.first() else {
         return Vec::new();
     };
+    // A source of which nothing runs here, and which only other requests to the app could stand
+    // beside, would fill figures with strangers.
+    let ours: BTreeSet<&str> = group.iter().map(|point| &*point.runtime).collect();
     let fits = |published: &&Published| {
+        let mut series = published.fitting(&first.app, &first.profile);
+        let concerns = |one: &Series| {
+            one.workload == first.profile || ours.iter().any(|runtime| one.belongs_to(runtime))
+        };
         first.simulated
             && published.latency_profile == first.latency_profile
-            && published.of_app(&first.app).next().is_some()
+            && series.any(concerns)
     };
     Published::shipped().iter().filter(fits).collect()
 }
@@ -41,7 +48,10 @@ pub fn caveats(group: &[Point], sources: &[&Published]) -> Vec<String> {
         return Vec::new();
     };
     let mut told: Vec<String> = Vec::new();
-    let series = || sources.iter().flat_map(|source| source.of_app(&first.app));
+    let series = || {
+        let all = sources.iter();
+        all.flat_map(|source| source.fitting(&first.app, &first.profile))
+    };
     if let Some(other) = series().find(|series| series.workload != first.profile) {
         told.push(format!(
             "The published requests are those of {}; here others are asked.",
@@ -49,6 +59,10 @@ pub fn caveats(group: &[Point], sources: &[&Published]) -> Vec<String> {
         ));
     }
     told.extend(series().filter_map(|series| series.caveat.clone()));
+    for source in sources {
+        let sureness = source.sureness.iter();
+        told.extend(sureness.map(|sure| format!("{}: {sure}.", source.title)));
+    }
     let all = sources.iter().flat_map(|source| source.caveats.iter());
     told.extend(all.cloned());
     told
@@ -89,7 +103,10 @@ fn latencies(group: &[Point], sources: &[&Published]) -> Grid {
     let ours: BTreeSet<&str> = group.iter().map(|point| &*point.runtime).collect();
     let series: Vec<(&Published, &Series)> = sources
         .iter()
-        .flat_map(|source| source.of_app(&first.app).map(move |one| (*source, one)))
+        .flat_map(|source| {
+            let fitting = source.fitting(&first.app, &first.profile);
+            fitting.map(move |one| (*source, one))
+        })
         .collect();
     // Our runtimes in the campaign's order, then published systems that none of them is.
     let mut runtimes: Vec<&str> = group.iter().map(|point| &*point.runtime).collect();
@@ -110,7 +127,7 @@ fn latencies(group: &[Point], sources: &[&Published]) -> Grid {
     let known = |runtime: &str, rate: f64| {
         let found = series.iter().find_map(|(source, one)| {
             let own = (one.beside(&ours) == runtime).then(|| one.at(rate))?;
-            let mut others = source.of_app(&first.app);
+            let mut others = source.fitting(&first.app, &first.profile);
             let other = others.find(|other| other.belongs_to(reference) && runtime != reference);
             Some(Reference {
                 own: Some(own?),

@@ -45,6 +45,8 @@ pub const ENVIRONMENT: &str = "environment.json";
 pub const GAUGES: &str = "gauges.csv";
 /// What transactions read and wrote; only in bundles of runs that recorded it.
 pub const HISTORY: &str = "history.bin";
+/// What happened before what; only in bundles of runs that recorded it.
+pub const CAUSES: &str = "causes.bin";
 /// The digests of all files but this and the environment.
 pub const DIGESTS: &str = "digests.json";
 /// The files that every bundle has and two runs of the same seed have in common, byte for byte.
@@ -239,13 +241,18 @@ impl RunBundle {
     /// # Errors
     /// If the file is missing although it was published, or damaged.
     pub fn history(&self) -> Result<Option<History>, BundleError> {
-        if !self.digests.contains_key(HISTORY) {
-            return Ok(None);
+        let mut history = None;
+        if self.digests.contains_key(HISTORY) {
+            let damaged = |why| BundleError::damaged(&self.file(HISTORY), why);
+            let unpacked = unpack::<History>(&self.part(HISTORY)?);
+            history = Some(unpacked.map_err(damaged)?);
         }
-        let damaged = |why| BundleError::damaged(&self.file(HISTORY), why);
-        unpack_history(&self.part(HISTORY)?)
-            .map(Some)
-            .map_err(damaged)
+        if self.digests.contains_key(CAUSES) {
+            let damaged = |why| BundleError::damaged(&self.file(CAUSES), why);
+            let causes = unpack(&self.part(CAUSES)?).map_err(damaged)?;
+            history.get_or_insert_default().causes = Some(causes);
+        }
+        Ok(history)
     }
 
     /// Response times per interval.
@@ -391,12 +398,17 @@ fn write_parts(dir: &Path, data: &RunData<'_>) -> Result<(), BundleError> {
     if !gauges.is_empty() {
         files::write(&file(GAUGES), gauges::write(gauges).as_bytes())?;
     }
-    if let Some(history) = history {
-        let packed = pack(history).map_err(|why| BundleError::Inconsistent {
+    let packed = |packed: Result<Vec<u8>, Box<dyn std::error::Error>>| {
+        packed.map_err(|why| BundleError::Inconsistent {
             run: run.clone(),
             why: why.to_string(),
-        })?;
-        files::write(&file(HISTORY), &packed)?;
+        })
+    };
+    if let Some(history) = history.filter(|history| history.has_lists()) {
+        files::write(&file(HISTORY), &packed(pack(history))?)?;
+    }
+    if let Some(causes) = history.and_then(|history| history.causes.as_ref()) {
+        files::write(&file(CAUSES), &packed(pack(causes))?)?;
     }
     files::write(
         &file(ENVIRONMENT),
@@ -408,7 +420,7 @@ fn write_parts(dir: &Path, data: &RunData<'_>) -> Result<(), BundleError> {
 /// Writes the list of digests of the files as they are. A bundle without it is not complete.
 pub(crate) fn write_digests(dir: &Path) -> Result<(), BundleError> {
     let digest = |name: &str| Ok((name.to_string(), files::sha256_of(&dir.join(name))?));
-    let optional = [GAUGES, HISTORY].into_iter();
+    let optional = [GAUGES, HISTORY, CAUSES].into_iter();
     let optional = optional.filter(|name| dir.join(name).exists());
     let files = DETERMINISTIC
         .into_iter()
@@ -448,13 +460,13 @@ fn unpack_state(packed: &[u8]) -> Result<State, String> {
     }
 }
 
-fn unpack_history(packed: &[u8]) -> Result<History, String> {
+fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, String> {
     let mut bytes = Vec::new();
     let mut stream = ZlibDecoder::new(packed).take(LARGEST_STATE);
     stream.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    let (history, rest) = postcard::take_from_bytes(&bytes).map_err(|e| e.to_string())?;
+    let (content, rest) = postcard::take_from_bytes(&bytes).map_err(|e| e.to_string())?;
     if rest.is_empty() {
-        Ok(history)
+        Ok(content)
     } else {
         Err(format!("{} bytes too many", rest.len()))
     }

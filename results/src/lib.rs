@@ -30,6 +30,7 @@ pub mod summary;
 pub mod table;
 mod untrusted;
 pub mod verify;
+pub mod visibility;
 
 pub use aggregate::{Point, Spread, points};
 pub use bundle::{RunBundle, RunData};
@@ -41,9 +42,12 @@ pub use latency::{Latencies, Quantile};
 pub use loaded::{Loaded, LoadedRun};
 pub use manifest::{CampaignManifest, Environment, FaultMark, Faults, Manifest, PlannedRun};
 pub use price::{Arch, Cost, PriceError, PriceSheet};
-pub use published::{Published, PublishedError, PublishedWork};
+pub use published::{
+    FigureSeries, Published, PublishedError, PublishedFigure, PublishedFigures, PublishedWork,
+};
 pub use summarise::{Summariser, summarise};
 pub use summary::{Summary, SummaryError};
+pub use visibility::{Lag, Visibility};
 
 pub use verify::{Judge, VerifyReport, verify};
 

@@ -5,6 +5,10 @@
 //! latencies were fitted on is marked *in-sample*: that we come near it says little. A published run
 //! that did less work than ours says so in a caveat, which is shown wherever the number is.
 
+mod figures;
+
+pub use figures::{FigureSeries, PublishedFigure, PublishedFigures};
+
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -12,7 +16,7 @@ use std::sync::LazyLock;
 use toml::Spanned;
 
 /// The files of published latencies that ship.
-const LATENCIES: [(&str, &str); 2] = [
+const LATENCIES: [(&str, &str); 4] = [
     (
         "results/published/boki-artifact.toml",
         include_str!("../published/boki-artifact.toml"),
@@ -20,6 +24,14 @@ const LATENCIES: [(&str, &str); 2] = [
     (
         "results/published/boki-paper.toml",
         include_str!("../published/boki-paper.toml"),
+    ),
+    (
+        "results/published/causalmesh-micro.toml",
+        include_str!("../published/causalmesh-micro.toml"),
+    ),
+    (
+        "results/published/causalmesh-movie.toml",
+        include_str!("../published/causalmesh-movie.toml"),
     ),
 ];
 
@@ -58,6 +70,12 @@ pub struct Published {
     pub latency_profile: String,
     /// The runtime that the others are compared with.
     pub reference: String,
+    /// How sure the figures are, where that needs saying.
+    pub sureness: Option<String>,
+    /// Whether only runs of the very workload of a series may stand beside it, and not those of other
+    /// requests to the same app.
+    #[serde(default)]
+    pub same_requests: bool,
     /// What a reader must know of all of them, a sentence each.
     #[serde(default)]
     pub caveats: Vec<String>,
@@ -216,6 +234,16 @@ impl Published {
             }
         }
         Ok(published)
+    }
+
+    /// The series that may stand beside runs of a profile of an app.
+    pub fn fitting<'a>(
+        &'a self,
+        app: &'a str,
+        profile: &'a str,
+    ) -> impl Iterator<Item = &'a Series> {
+        let same = move |series: &&Series| !self.same_requests || series.workload == profile;
+        self.of_app(app).filter(same)
     }
 
     /// The series of an app.

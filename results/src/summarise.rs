@@ -1,6 +1,6 @@
 //! How the published numbers of a run are computed from its operation log, work counters and verdict.
 //!
-//! One pass, fixed memory, no clock: the same inputs give the same [`Summary`], which is how
+//! One pass, fixed memory (but for what was published and seen, see [`crate::visibility`]), no clock: the same inputs give the same [`Summary`], which is how
 //! [`crate::verify()`] can check every number. Response time counts from the *intended* start,
 //! service time from the actual one, waiting is the difference. Only requests that were intended
 //! after the warm-up are measured; none is dropped: every request of the schedule is in a count.
@@ -11,6 +11,7 @@ use crate::manifest::{Manifest, SCHEMA};
 use crate::summary::{
     CostSummary, Counts, Interval, Measured, Summary, SummaryError, VerdictSummary,
 };
+use crate::visibility::Watch;
 use std::collections::BTreeMap;
 use triptych_model::{OpRecord, OutcomeClass, Verdict, Work};
 
@@ -88,6 +89,7 @@ pub struct Summariser<'a> {
     answers_in_window: u64,
     faulted: u64,
     found: u64,
+    watch: Watch,
 }
 
 impl<'a> Summariser<'a> {
@@ -135,6 +137,7 @@ impl<'a> Summariser<'a> {
             answers_in_window: 0,
             faulted: 0,
             found: 0,
+            watch: Watch::default(),
         })
     }
 
@@ -172,6 +175,7 @@ impl<'a> Summariser<'a> {
         let measured = op.intended_ns >= from_ns;
         kind.push(op, class, measured);
         self.overall.push(op, class, measured);
+        self.watch.push(op, class, measured);
         if measured && class == OutcomeClass::Ok && kind.effectful {
             kind.settle(op);
             self.overall.settle(op);
@@ -278,6 +282,7 @@ impl<'a> Summariser<'a> {
             p99_drift,
             work_per_request: work_per_request(work, requests),
             transactions: work.transactions,
+            visibility: self.watch.finish(),
             cost: CostSummary {
                 sheet: manifest.price_sheet.clone(),
                 run,

@@ -4,6 +4,7 @@
 use crate::hlog::HlogError;
 use crate::latency::{Latencies, Quantile};
 use crate::price::{Cost, PriceError};
+use crate::visibility::Visibility;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use triptych_model::{OutcomeClass, Status, Transactions, Verdict};
@@ -225,6 +226,9 @@ pub struct Summary {
     /// What became of transactions, over the whole run; nothing if nobody listened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transactions: Option<Transactions>,
+    /// How long writes took until others saw them; nothing if no app asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
     /// What it cost.
     pub cost: CostSummary,
     /// How it went over time.

@@ -5,8 +5,8 @@
 //! verdict can be recomputed only by somebody who has the rules, so the caller brings a [`Judge`].
 
 use crate::bundle::{
-    DETERMINISTIC, DIGESTS, ENVIRONMENT, GAUGES, HISTORY, LATENCY, MANIFEST, OPS, RunBundle,
-    SUMMARY, VERDICT,
+    CAUSES, DETERMINISTIC, DIGESTS, ENVIRONMENT, GAUGES, HISTORY, LATENCY, MANIFEST, OPS,
+    RunBundle, SUMMARY, VERDICT,
 };
 use crate::error::BundleError;
 use crate::hlog;
@@ -309,6 +309,7 @@ fn unexpected(dir: &Path, gauges: bool) -> Vec<BundleError> {
             || name == DIGESTS
             || name == ENVIRONMENT
             || name == HISTORY
+            || name == CAUSES
             || (gauges && name == GAUGES)
     };
     let entries = match fs::read_dir(dir) {

@@ -178,6 +178,11 @@ impl Profile {
         Ok(self)
     }
 
+    /// How many servers it is about, if it is about that: its setting `servers`.
+    pub fn servers(&self) -> Option<u16> {
+        self.setting("servers").parse().ok()
+    }
+
     /// The overrides that make its data set so small that requests meet on the same keys.
     pub fn small(&self) -> BTreeMap<String, String> {
         let small = self.family().map_or(&[][..], |family| family.small);
@@ -275,7 +280,7 @@ mod tests {
             let error = profile.clone().with_settings(settings(&[(key, value)]));
             error.expect_err("is refused").to_string()
         };
-        assert!(told("movie", "20").contains("formulation, keep, movies"));
+        assert!(told("movie", "20").contains("formulation, keep, mix, movies"));
         assert!(told("users", "0").contains("from 1"));
         assert!(told("popularity", "pareto").contains("zipf, uniform"));
         assert!(told("rejects", "2").contains("0 to 1"));

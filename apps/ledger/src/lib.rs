@@ -16,7 +16,7 @@ pub mod desk;
 pub mod rules;
 
 use std::collections::BTreeMap;
-use triptych_api::{App, KindSpec, Name, Value};
+use triptych_api::{App, KindSpec, Name, Shows, Value};
 
 /// The application's name, as profiles give it.
 pub const NAME: &str = "ledger";
@@ -92,7 +92,7 @@ fn kinds() -> Vec<KindSpec> {
 }
 
 /// The lists of both branches. A row without entries is an empty list.
-fn elements(table: &str, row: &Value) -> Option<Vec<Name>> {
+fn elements(table: &str, row: &Value) -> Option<Shows> {
     if !branch::LISTS.contains(&table) {
         return None;
     }
@@ -101,7 +101,7 @@ fn elements(table: &str, row: &Value) -> Option<Vec<Name>> {
         Value::Str(name) => name.clone(),
         other => Name::from(format!("{other:?}")),
     });
-    Some(names.collect())
+    Some(Shows::List(names.collect()))
 }
 
 /// What the rules need of an answer: the sum that a `total` found.

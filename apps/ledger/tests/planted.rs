@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use triptych_api::model::{OpRecord, Outcome};
-use triptych_api::{Evidence, Name, State, Value};
+use triptych_api::{Evidence, Isolation, Name, Order, State, Value};
 use triptych_ledger::app;
 
 struct Run {
@@ -92,6 +92,8 @@ impl Run {
             ops: &self.ops,
             state: &self.state,
             settings: &settings,
+            isolation: Isolation::Serializable,
+            order: Order::RealTime,
         };
         let (reports, coverage) = (app(&settings).expect("fits").rules)(&evidence);
         assert!(

@@ -5,6 +5,10 @@
 //! wrote it last. `Empty` does nothing, so that what surrounds every request can be subtracted.
 //! [`rules`] judge the key as what it is, a register.
 //!
+//! Two other mixes, which profiles choose, ask what caches cost that are beside the functions and keep
+//! causal order: [`workflow`] has chains of functions that read and write many keys, and [`notice`]
+//! how long a write takes until others see it. They have functions, kinds and rules of their own.
+//!
 //! | kind | operation |
 //! |---|---|
 //! | `read` | reads the key |
@@ -14,12 +18,15 @@
 //! | `invoke` | calls a function that does nothing |
 //! | `empty` | nothing |
 
+pub mod notice;
 pub mod rules;
+pub mod workflow;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use triptych_api::settings::choose;
 use triptych_api::{
-    App, Call, Change, Condition, Ctx, Function, KindSpec, Op, Path, Result, Value,
+    App, Call, Change, Condition, Ctx, Function, KindSpec, Name, Op, Path, Result, Shows, Value,
 };
 
 /// The application's name, as profiles give it.
@@ -179,22 +186,53 @@ async fn primitive(ctx: &mut Ctx, call: Call) -> Result<Value> {
     }
 }
 
-/// Builds the application. It has no settings of its own.
+/// The key is a register: its document names who wrote it last.
+fn elements(table: &str, row: &Value) -> Option<Shows> {
+    let id = row.get(FIELD).and_then(Value::as_str);
+    let id = id.filter(|_| table == TABLE);
+    id.map(|id| Shows::Version(Name::from(id)))
+}
+
+/// Which functions and requests there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mix {
+    Register,
+    Workflow,
+    Notice,
+}
+
+/// Builds the application with the functions of the setting `mix`.
 ///
 /// # Errors
-/// None; the signature is that of every app.
-pub fn app(_settings: &BTreeMap<String, String>) -> std::result::Result<App, String> {
-    let handler = |ctx, call| Box::pin(primitive(ctx, call)) as _;
-    let primitives = Function::new(PRIMITIVES, &[TABLE], handler);
-    let handler = |_, _| Box::pin(async { Call::output::<Nothing>(&()) }) as _;
-    let nothing = Function::new(Nothing::FUNCTION, &[], handler);
+/// A mix that the app does not know; the text lists the allowed ones.
+pub fn app(settings: &BTreeMap<String, String>) -> std::result::Result<App, String> {
+    let mixes = [
+        ("primitives", Mix::Register),
+        ("writes", Mix::Register),
+        ("workflow", Mix::Workflow),
+        ("visibility", Mix::Notice),
+    ];
+    match choose(settings, "mix", &mixes)?.unwrap_or(Mix::Register) {
+        Mix::Register => Ok(register()),
+        Mix::Workflow => Ok(workflow::app()),
+        Mix::Notice => Ok(notice::app()),
+    }
+}
+
+fn register() -> App {
+    let primitives = Function::new(PRIMITIVES, &[TABLE], |ctx, call| {
+        Box::pin(primitive(ctx, call))
+    });
+    let nothing = Function::new(Nothing::FUNCTION, &[], |_, _| {
+        Box::pin(async { Call::output::<Nothing>(&()) })
+    });
     let kind = |name, op, effects| KindSpec {
         name,
         function: PRIMITIVES,
         op,
         effects,
     };
-    Ok(App {
+    App {
         name: NAME,
         functions: vec![primitives, nothing],
         workflows: Vec::new(),
@@ -206,9 +244,9 @@ pub fn app(_settings: &BTreeMap<String, String>) -> std::result::Result<App, Str
             kind("invoke", Invoke::OP, false),
             kind("empty", Empty::OP, false),
         ],
-        elements: |_, _| None,
+        elements,
         // Of a read the id that it found, of a conditional change whether it was made.
         observe: |_, _, output| output.clone(),
         rules: rules::check,
-    })
+    }
 }

@@ -7,6 +7,9 @@
 //! | `U3` | no value is seen that was overwritten before: by an acknowledged write that began after its own had been acknowledged, and was over before the look | order |
 //! | `U4` | something acknowledged is there at the end | durability |
 //!
+//! U3 is about the order of time, and not asked of causal order, which the oracle judges along causes
+//! and effects.
+//!
 //! A write that is executed again, late, breaks U3 at the end; one that was lost breaks it as well,
 //! since then an older value is still there. Requests that surely had no effect must have written
 //! nothing (U1); those whose end is unknown may have, at any time.
@@ -95,7 +98,8 @@ pub fn check(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
 
     let mut sent = RuleReport::new("U1", Guarantee::Effects);
     let mut answers = RuleReport::new("U2", Guarantee::Effects);
-    let mut fresh = RuleReport::new("U3", Guarantee::Order);
+    // Who promises causal order alone may show others an older value for a while.
+    let mut fresh = RuleReport::new("U3", Guarantee::Order).asked(evidence.asks_real_time());
     let mut kept = RuleReport::new("U4", Guarantee::Durability);
     let mut look = |id: &str, at: u64, who: Option<u64>, what: &str| {
         let Some(Writer { request, done }) = writer(id) else {

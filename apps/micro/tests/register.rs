@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use triptych_api::model::{OpRecord, Outcome};
-use triptych_api::{Evidence, Name, State, Value};
+use triptych_api::{Evidence, Isolation, Name, Order, State, Value};
 use triptych_micro::{FIELD, KEY, TABLE, app};
 
 const KINDS: [&str; 6] = [
@@ -55,6 +55,8 @@ fn violated(ops: &[OpRecord], last: Option<&str>) -> Vec<String> {
         ops,
         state: &state,
         settings: &BTreeMap::new(),
+        isolation: Isolation::Serializable,
+        order: Order::RealTime,
     };
     let (reports, coverage) = (app(&BTreeMap::new()).unwrap().rules)(&evidence);
     assert_eq!(

@@ -5,7 +5,9 @@ use crate::{Config, Formulation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use triptych_api::{Call, Change, Condition, Ctx, Error, Function, Op, Path, Result, Value};
+use triptych_api::{
+    Call, Change, Condition, Ctx, Error, Function, Op, Path, ReadSet, Result, Value,
+};
 
 /// Registers a user, who gets a new id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +111,10 @@ const TABLE: &str = "User";
 pub(crate) fn function(config: Config) -> Function {
     Function::new("User", &[TABLE], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
+    })
+    .reading(|call| match &*call.op {
+        Login::OP | UploadUser::OP => ReadSet::named(call, TABLE, "username"),
+        _ => None,
     })
 }
 

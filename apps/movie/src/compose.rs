@@ -9,10 +9,13 @@
 //!
 //! With `compat = beldi` the join is the published one, with defect D3 (see
 //! `arrive_as_published`).
+//!
+//! In `causal` nothing is joined here: the parts are notes, which [`crate::stages`] explains.
 
 use crate::parts::CountRating;
 use crate::reviews::{Review, StoreReview, UploadMovieReview, UploadUserReview};
-use crate::{Compat, Config};
+use crate::stages::{self, ComposeAndUpload, SCRATCH};
+use crate::{Compat, Config, Formulation};
 use serde::{Deserialize, Serialize};
 use triptych_api::{Call, Change, Condition, Ctx, Error, Function, Op, Path, Result, Value};
 
@@ -116,13 +119,14 @@ pub struct JoinRow {
 }
 
 pub(crate) fn function(config: Config) -> Function {
-    Function::new("ComposeReview", &[TABLE], move |ctx, call| {
+    Function::new("ComposeReview", &[TABLE, SCRATCH], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
 }
 
 async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
     match &*call.op {
+        ComposeAndUpload::OP => return stages::assemble(config, ctx, call.input()?).await,
         UploadReq::OP => open(config, ctx, call.input()?).await?,
         Cancel::OP => {
             let Cancel { req_id } = call.input()?;
@@ -183,6 +187,9 @@ async fn arrive(
     part: &str,
     value: Value,
 ) -> Result<()> {
+    if config.formulation == Formulation::Causal {
+        return stages::note(ctx, &req_id, part, value).await;
+    }
     if config.compat == Compat::Beldi {
         return arrive_as_published(ctx, req_id, part, value).await;
     }

@@ -2,17 +2,18 @@
 //!
 //! In `orch` it gathers the four parts in parallel, assembles the review and has it stored, listed
 //! and counted. In `choreo` it opens a row for the join, starts the four parts and answers; the
-//! parts travel on by themselves. A refusal is decided before anything is visible: by reading alone
-//! in `orch`, and by cancelling the join's row in `choreo`.
+//! parts travel on by themselves. In `causal` it leads the request through [`crate::stages`]. A
+//! refusal is decided before anything is visible: by reading alone in `orch` and `causal`, and by
+//! cancelling the join's row in `choreo`.
 
 use crate::accounts::UploadUser;
 use crate::compose::{Cancel, UploadReq};
 use crate::movies::UploadMovie;
 use crate::parts::{CountRating, UploadText, UploadUniqueId};
 use crate::reviews::{Review, StoreReview, UploadMovieReview, UploadUserReview};
-use crate::{Ack, Config, Formulation};
+use crate::{Ack, Config, Formulation, stages};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Ctx, Error, Function, Op, Result, Value, join};
+use triptych_api::{Call, Ctx, Error, Function, Op, ReadSet, Result, Value, join};
 
 /// A user reviews a movie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Compose {
     pub rating: i64,
     /// The review.
     pub text: String,
+    /// The id that the client chose for the review (`compat = causalmesh` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_id: Option<String>,
 }
 
 /// What became of a review.
@@ -56,6 +60,10 @@ pub(crate) fn function(config: Config) -> Function {
     Function::new("Frontend", &[], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
+    .reading(|call| {
+        let user = ReadSet::named(call, "User", "username")?;
+        Some(user.and(ReadSet::named(call, "MovieId", "title")?).below())
+    })
 }
 
 async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
@@ -73,6 +81,7 @@ async fn compose(config: Config, ctx: &mut Ctx, mut input: Compose) -> Result<Co
     match config.formulation {
         Formulation::Orch => orchestrate(config.ack, ctx, req_id, input).await,
         Formulation::Choreo => choreograph(ctx, req_id, input).await,
+        Formulation::Causal => stages::compose(config, ctx, req_id, input).await,
     }
 }
 

@@ -4,31 +4,37 @@
 //! A newcomer can start with [`app`], which builds the fourteen functions as a profile's settings
 //! say, and then follow one compose request: [`frontend`] takes it in, [`parts`], [`accounts`] and
 //! [`movies`] each contribute a part, [`compose`] joins them where nobody awaits (`choreo`), and
-//! [`reviews`] keeps the result. [`rules`] are the invariants M1–M12 that a run must have kept.
+//! [`reviews`] keeps the result. [`rules`] are the invariants M1–M13 that a run must have kept.
 //!
 //! One source serves every runtime: what differs between formulations is a key of the settings.
 //!
 //! | setting | values | meaning |
 //! |---|---|---|
-//! | `formulation` | `orch` (default), `choreo` | the front function awaits, or functions join |
+//! | `formulation` | `orch` (default), `choreo`, `causal` | the front function awaits, functions join, or stages on several hosts |
 //! | `keep` | a number ≥ 1; absent: unbounded | how many of the newest reviews a list keeps |
-//! | `compat` | `none` (default), `beldi` | do the work of the published port, its defects included |
+//! | `compat` | `none` (default), `beldi`, `causalmesh` | do the work of a published version, its defects included |
 //! | `ack` | `after-store`, `after-handoff` | what an acknowledged compose has already done |
+//! | `reviews` | a number; 0 | how many reviews there are before the run ([`loaded`]) |
+//!
+//! `causal` keeps what the runtime makes of causal order visible: each of its stages
+//! ([`stages`]) reads what an earlier one wrote, on another host.
 
 pub mod accounts;
 pub mod compose;
 mod config;
 pub mod frontend;
+pub mod loaded;
 pub mod movies;
 pub mod page;
 pub mod parts;
 pub mod reviews;
 pub mod rules;
+pub mod stages;
 
 pub use config::{Ack, Compat, Config, Formulation};
 
 use std::collections::BTreeMap;
-use triptych_api::{App, KindSpec, Value};
+use triptych_api::{App, KindSpec, Name, Shows, Value};
 
 /// The application's name, as profiles give it.
 pub const NAME: &str = "movie";
@@ -51,7 +57,11 @@ pub fn app(settings: &BTreeMap<String, String>) -> std::result::Result<App, Stri
         functions,
         kinds: kinds(),
         workflows: Vec::new(),
-        elements: |_, _| None,
+        elements: match config.compat {
+            Compat::None => elements,
+            // The published ports write lists back as a whole, and nobody knows whose is there.
+            _ => |_, _| None,
+        },
         observe,
         rules: rules::check,
     })
@@ -76,6 +86,24 @@ fn kinds() -> Vec<KindSpec> {
         kind("read-user-reviews", "UserReview", "ReadUserReviews", false),
         kind("login", "User", "Login", false),
     ]
+}
+
+/// A stored review is written once, under its own id; the lists of users and movies have reviews
+/// that are appended once.
+fn elements(table: &str, row: &Value) -> Option<Shows> {
+    let id = |value: &Value| {
+        let id = value.get("reviewId").and_then(Value::as_str);
+        id.map(Name::from)
+    };
+    match table {
+        "ReviewStorage" => id(row).map(Shows::Version),
+        "UserReview" | "MovieReview" => {
+            let list = row.get("reviews").and_then(Value::as_list);
+            let names = list.unwrap_or_default().iter().map(id);
+            names.collect::<Option<_>>().map(Shows::Set)
+        }
+        _ => None,
+    }
 }
 
 /// What the rules need of an answer, and nothing else: bodies of reviews are in the state already.

@@ -4,7 +4,7 @@ use crate::compose::JoinMovieId;
 use crate::parts::UploadRating;
 use crate::{Config, Formulation};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Ctx, Error, Function, Op, Result, Value};
+use triptych_api::{Call, Ctx, Error, Function, Op, ReadSet, Result, Value};
 
 /// Makes a title known. A title that is registered twice means the movie of the last registration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -172,14 +172,31 @@ pub(crate) fn functions(config: Config) -> [Function; 4] {
     [
         Function::new("MovieId", &["MovieId"], move |ctx, call| {
             Box::pin(movie_id(config, ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            UploadMovie::OP => ReadSet::named(call, "MovieId", "title"),
+            _ => None,
         }),
         Function::new("MovieInfo", &["MovieInfo"], |ctx, call| {
             Box::pin(movie_info(ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            ReadMovieInfo::OP => ReadSet::named(call, "MovieInfo", "movieId"),
+            _ => None,
         }),
         Function::new("CastInfo", &["CastInfo"], |ctx, call| {
             Box::pin(cast_info(ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            ReadCastInfo::OP => ReadSet::named(call, "CastInfo", "castInfoIds"),
+            _ => None,
         }),
-        Function::new("Plot", &["Plot"], |ctx, call| Box::pin(plot(ctx, call))),
+        Function::new("Plot", &["Plot"], |ctx, call| Box::pin(plot(ctx, call))).reading(|call| {
+            match &*call.op {
+                ReadPlot::OP => ReadSet::named(call, "Plot", "plotId"),
+                _ => None,
+            }
+        }),
     ]
 }
 

@@ -4,7 +4,7 @@ use crate::frontend::first_error;
 use crate::movies::{ReadCastInfo, ReadMovieInfo, ReadPlot, WriteCastInfo, WriteMovieInfo};
 use crate::reviews::ReadMovieReviews;
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Ctx, Error, Function, Op, Result, Value, join};
+use triptych_api::{Call, Ctx, Error, Function, Op, ReadSet, Result, Value, join};
 
 /// Reads a movie's page with a window of its reviews.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,10 @@ impl Op for ReadPage {
 }
 
 pub(crate) fn function() -> Function {
-    Function::new("Page", &[], |ctx, call| Box::pin(handle(ctx, call)))
+    Function::new("Page", &[], |ctx, call| Box::pin(handle(ctx, call))).reading(|call| {
+        let of = |table| ReadSet::named(call, table, "movieId").map(ReadSet::below);
+        Some(of("MovieInfo")?.and(of("MovieReview")?))
+    })
 }
 
 async fn handle(ctx: &mut Ctx, call: Call) -> Result<Value> {

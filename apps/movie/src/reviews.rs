@@ -6,7 +6,7 @@
 
 use crate::{Compat, Config};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Change, Ctx, Error, Function, Op, Result, Value};
+use triptych_api::{Call, Change, Ctx, Error, Function, Op, ReadSet, Result, Value};
 
 /// A review, and the row of the table `ReviewStorage`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,54 @@ pub struct StoreReview {
 impl Op for StoreReview {
     const FUNCTION: &'static str = "ReviewStorage";
     const OP: &'static str = "StoreReview";
+    type Output = ();
+}
+
+/// Stores reviews of a data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadReviews {
+    /// The reviews.
+    pub reviews: Vec<Review>,
+}
+
+impl Op for LoadReviews {
+    const FUNCTION: &'static str = "ReviewStorage";
+    const OP: &'static str = "LoadReviews";
+    type Output = ();
+}
+
+/// A list of a data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct List {
+    /// Whose.
+    pub owner: String,
+    /// What is in it, oldest first.
+    pub entries: Vec<Entry>,
+}
+
+/// Stores lists of users.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadUserReviews {
+    /// The lists.
+    pub lists: Vec<List>,
+}
+
+impl Op for LoadUserReviews {
+    const FUNCTION: &'static str = "UserReview";
+    const OP: &'static str = "LoadUserReviews";
+    type Output = ();
+}
+
+/// Stores lists of movies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadMovieReviews {
+    /// The lists.
+    pub lists: Vec<List>,
+}
+
+impl Op for LoadMovieReviews {
+    const FUNCTION: &'static str = "MovieReview";
+    const OP: &'static str = "LoadMovieReviews";
     type Output = ();
 }
 
@@ -117,6 +165,9 @@ pub struct UploadMovieReview {
     /// What to add.
     #[serde(flatten)]
     pub entry: Entry,
+    /// The rating, if it is to be counted beside the list (`causal` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<i64>,
 }
 
 impl UploadMovieReview {
@@ -125,6 +176,15 @@ impl UploadMovieReview {
         UploadMovieReview {
             movie_id: review.movie_id.clone(),
             entry: Entry::of(review),
+            rating: None,
+        }
+    }
+
+    /// The same, and the rating is counted in the same step.
+    pub fn counting(review: &Review) -> Self {
+        UploadMovieReview {
+            rating: Some(review.rating),
+            ..UploadMovieReview::of(review)
         }
     }
 }
@@ -195,12 +255,25 @@ pub(crate) fn functions(config: Config) -> [Function; 3] {
     [
         Function::new("ReviewStorage", &["ReviewStorage"], |ctx, call| {
             Box::pin(storage(ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            ReadReviews::OP => ReadSet::named(call, "ReviewStorage", "reviewIds"),
+            _ => None,
         }),
         Function::new("UserReview", &["UserReview"], move |ctx, call| {
             Box::pin(user_review(config, ctx, call))
+        })
+        // Which reviews are listed, no input says.
+        .reading(|call| match &*call.op {
+            ReadUserReviews::OP => ReadSet::named(call, "UserReview", "userId"),
+            _ => None,
         }),
         Function::new("MovieReview", &["MovieReview"], move |ctx, call| {
             Box::pin(movie_review(config, ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            ReadMovieReviews::OP => ReadSet::named(call, "MovieReview", "movieId"),
+            _ => None,
         }),
     ]
 }
@@ -212,6 +285,14 @@ async fn storage(ctx: &mut Ctx, call: Call) -> Result<Value> {
             ctx.write("ReviewStorage", &review.review_id, &review)
                 .await?;
             Call::output::<StoreReview>(&())
+        }
+        LoadReviews::OP => {
+            let LoadReviews { reviews } = call.input()?;
+            for review in reviews {
+                ctx.write("ReviewStorage", &review.review_id, &review)
+                    .await?;
+            }
+            Call::output::<LoadReviews>(&())
         }
         ReadReviews::OP => {
             let ReadReviews { review_ids } = call.input()?;
@@ -237,8 +318,13 @@ async fn user_review(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value>
     match &*call.op {
         UploadUserReview::OP => {
             let UploadUserReview { user_id, entry } = call.input()?;
-            append(config, ctx, "UserReview", &user_id, entry).await?;
+            append(config, ctx, "UserReview", &user_id, entry, None).await?;
             Call::output::<UploadUserReview>(&())
+        }
+        LoadUserReviews::OP => {
+            let LoadUserReviews { lists } = call.input()?;
+            load(ctx, "UserReview", lists).await?;
+            Call::output::<LoadUserReviews>(&())
         }
         ReadUserReviews::OP => {
             let ReadUserReviews {
@@ -256,9 +342,18 @@ async fn user_review(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value>
 async fn movie_review(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
     match &*call.op {
         UploadMovieReview::OP => {
-            let UploadMovieReview { movie_id, entry } = call.input()?;
-            append(config, ctx, "MovieReview", &movie_id, entry).await?;
+            let UploadMovieReview {
+                movie_id,
+                entry,
+                rating,
+            } = call.input()?;
+            append(config, ctx, "MovieReview", &movie_id, entry, rating).await?;
             Call::output::<UploadMovieReview>(&())
+        }
+        LoadMovieReviews::OP => {
+            let LoadMovieReviews { lists } = call.input()?;
+            load(ctx, "MovieReview", lists).await?;
+            Call::output::<LoadMovieReviews>(&())
         }
         ReadMovieReviews::OP => {
             let ReadMovieReviews {
@@ -273,17 +368,53 @@ async fn movie_review(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value
     }
 }
 
-async fn append(config: Config, ctx: &mut Ctx, table: &str, key: &str, entry: Entry) -> Result<()> {
-    if config.compat == Compat::Beldi {
-        return append_as_published(ctx, table, key, entry).await;
+async fn load(ctx: &mut Ctx, table: &str, lists: Vec<List>) -> Result<()> {
+    for List { owner, entries } in lists {
+        ctx.write(table, &owner, &ListRow { reviews: entries })
+            .await?;
+    }
+    Ok(())
+}
+
+async fn append(
+    config: Config,
+    ctx: &mut Ctx,
+    table: &str,
+    key: &str,
+    entry: Entry,
+    rating: Option<i64>,
+) -> Result<()> {
+    match config.compat {
+        Compat::Beldi => return append_as_published(ctx, table, key, entry).await,
+        Compat::CausalMesh => return rewrite_as_published(config, ctx, table, key, entry).await,
+        Compat::None => {}
     }
     let entry = Value::map([
         ("reviewId", Value::from(entry.review_id)),
         ("timestamp", Value::from(entry.timestamp)),
     ]);
-    let change = Change::append_keeping("reviews", entry, config.keep);
-    ctx.update(table, key, None, vec![change]).await?;
+    let mut changes = vec![Change::append_keeping("reviews", entry, config.keep)];
+    if let Some(rating) = rating {
+        changes.extend([Change::add("sum", rating), Change::add("num", 1)]);
+    }
+    ctx.update(table, key, None, changes).await?;
     Ok(())
+}
+
+/// The append as published with CausalMesh: the list is read, changed and written back whole, so of
+/// two appends at one time one is lost. It keeps the newest `keep`.
+async fn rewrite_as_published(
+    config: Config,
+    ctx: &mut Ctx,
+    table: &str,
+    key: &str,
+    entry: Entry,
+) -> Result<()> {
+    let mut row: ListRow = ctx.read(table, key).await?.unwrap_or_default();
+    row.reviews.push(entry);
+    let kept = config.keep.unwrap_or(usize::MAX);
+    row.reviews.drain(..row.reviews.len().saturating_sub(kept));
+    ctx.write(table, key, &row).await
 }
 
 /// Defect D2, inherited: the first review makes a list of one; every later one reads the list and

@@ -8,10 +8,12 @@ mod plant;
 #[path = "common/small.rs"]
 mod small;
 
-use plant::{CHOREO, HANDOFF, LISTS, any_review, count, planted, position, relist, row, set, text};
+use plant::{
+    CHOREO, HANDOFF, LISTS, LOADED, any_review, count, planted, position, relist, row, set, text,
+};
 use small::small_run;
-use triptych_api::Value;
 use triptych_api::model::{OpRecord, Outcome};
+use triptych_api::{Change, Value};
 
 #[test]
 fn m1_a_review_is_lost_without_a_trace() {
@@ -242,4 +244,38 @@ fn the_witness_is_the_lowest_request() {
         report.witness.as_ref().and_then(|w| w.request),
         broken.iter().min().copied()
     );
+}
+
+#[test]
+fn m1_a_review_from_before_the_run_is_gone() {
+    planted(LOADED, &["M1-durable"], |run, random| {
+        let id = format!("old{}", 15 + random.below(5));
+        let reviews = run.state.tables.get_mut("ReviewStorage");
+        reviews.is_some_and(|reviews| reviews.remove(&*id).is_some())
+    });
+}
+
+#[test]
+fn m6_a_list_has_lost_a_review_from_before_the_run() {
+    planted(LOADED, &["M6"], |run, random| {
+        let movie = format!("m{}", random.below(3));
+        relist(run, "MovieReview", &movie, |list| {
+            let old = |entry: &Value| text(entry, "reviewId").starts_with("old");
+            let at = list.iter().position(old).expect("it began with five");
+            list.remove(at);
+        });
+        true
+    });
+}
+
+#[test]
+fn m8_a_rating_beside_a_list_is_lost() {
+    planted(LOADED, &["M8"], |run, random| {
+        let Some((review, _)) = any_review(run, random) else {
+            return false;
+        };
+        let change = [Change::add("num", -1)];
+        plant::change(run, "MovieReview", text(&review, "movieId"), &change);
+        true
+    });
 }

@@ -245,3 +245,54 @@ fn m11_a_session_does_not_see_its_own_review() {
         true
     });
 }
+
+/// Swaps the places of two composes in their movie's list, of which the first was answered before the
+/// second was sent. Whether there were two such, of one session or of different ones as asked.
+fn swap_appends(run: &mut triptych_reference::Run, one_session: bool) -> bool {
+    let ok = |op: &&OpRecord| op.kind == 0 && op.outcome == Outcome::Ok;
+    let composes: Vec<OpRecord> = run.ops.iter().filter(ok).cloned().collect();
+    let pairs = composes.windows(2).map(|pair| (&pair[0], &pair[1]));
+    let fits = |(a, b): &(&OpRecord, &OpRecord)| {
+        let movie = |op: &OpRecord| text(&op.observed, "movieId").to_owned();
+        let same = |id: &OpRecord| id.session == a.session;
+        let user = |op: &OpRecord| text(&op.input, "username").to_owned();
+        // Nobody of either session has sent anything else about the movie in between.
+        same(b) == one_session
+            && movie(a) == movie(b)
+            && user(a) != user(b)
+            && a.done_ns <= b.sent_ns
+    };
+    let Some((a, b)) = pairs.into_iter().find(fits) else {
+        return false;
+    };
+    relist(run, "MovieReview", text(&a.observed, "movieId"), |list| {
+        let (a, b) = (position(list, &a.observed), position(list, &b.observed));
+        list.swap(a, b);
+    });
+    true
+}
+
+#[test]
+fn m7_of_a_session_in_stages_appends_are_in_order() {
+    let causal: &[(&str, &str)] = &[("formulation", "causal")];
+    let (mut within, mut across) = (0, 0);
+    for seed in 0..plant::SEEDS {
+        let (app, mut run) = small::small_run(causal, 60, seed, None);
+        if swap_appends(&mut run, true) {
+            assert_eq!(run.violated(&app), ["M7"], "seed {seed}");
+            within += 1;
+        }
+    }
+    // Between sessions nothing is promised there, and everywhere else it is.
+    for seed in 0..plant::SEEDS {
+        let (app, mut run) = small::small_run(causal, 60, seed, None);
+        let (orch, mut other) = small::small_run(&[], 60, seed, None);
+        if swap_appends(&mut other, false) {
+            assert_eq!(other.violated(&orch), ["M7"], "seed {seed}");
+        }
+        if swap_appends(&mut run, false) && run.violated(&app).is_empty() {
+            across += 1;
+        }
+    }
+    assert!(within > 20 && across > 20, "{within} {across}");
+}

@@ -5,7 +5,9 @@ use crate::{Compat, Config, op};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use triptych_api::{Call, Change, Condition, Ctx, Error, Function, Op, Path, Result, Value};
+use triptych_api::{
+    Call, Change, Condition, Ctx, Error, Function, Op, Path, ReadSet, Result, Value,
+};
 
 /// A user, as posts name one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +87,10 @@ pub(crate) const USER: &str = "User";
 pub(crate) fn function(config: Config) -> Function {
     Function::new("User", &[USER], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
+    })
+    .reading(|call| match &*call.op {
+        Login::OP | ComposeCreator::OP => ReadSet::named(call, USER, "username"),
+        _ => None,
     })
 }
 

@@ -6,7 +6,8 @@
 //! * `async`: the author's timeline and the fan-out are handed over; the answer means that the
 //!   runtime has them, not that they happened;
 //! * `sync`: first the author's timeline, then the fan-out, both awaited, as `DeathStarBench` does;
-//! * `txn`: all of it is one transaction.
+//! * `txn`: all of it is one transaction;
+//! * `causal`: the author's timeline and the fan-out in parallel, both awaited.
 //!
 //! **Time.** A post's timestamp is taken once, here. That of an answer is at least one millisecond
 //! later than that of the post it answers, whatever the machine's clock says, so that sorting by it
@@ -154,7 +155,7 @@ async fn publish(
             timelines.have_told(config, ctx).await?;
             ctx.call(store).await
         }
-        Formulation::Async | Formulation::Sync => {
+        Formulation::Async | Formulation::Sync | Formulation::Causal => {
             ctx.call(store).await?;
             timelines.have_told(config, ctx).await
         }
@@ -191,15 +192,15 @@ impl Timelines {
             user_id: author.clone(),
             entry: entry.clone(),
         };
-        if !config.has(Defect::DropHandOff) {
-            hand_over(config, ctx, own).await?;
-        }
         if config.compat != Compat::None {
             let fan_out = WriteHomeTimeline {
                 entry,
                 author,
                 others,
             };
+            if !config.has(Defect::DropHandOff) {
+                hand_over(config, ctx, own).await?;
+            }
             return hand_over(config, ctx, fan_out).await;
         }
         let fan_out = FanOut {
@@ -207,6 +208,17 @@ impl Timelines {
             author,
             others,
         };
+        if config.formulation == Formulation::Causal && config.defect.is_none() {
+            let [mut a, mut b] = ctx.fork();
+            let (own, others) = join!(a.call(own), b.call(fan_out));
+            return match most_urgent([own.err(), others.err()].iter().flatten()) {
+                Some(error) => Err(error),
+                None => Ok(()),
+            };
+        }
+        if !config.has(Defect::DropHandOff) {
+            hand_over(config, ctx, own).await?;
+        }
         if config.has(Defect::FanOutTwice) {
             hand_over(config, ctx, fan_out.clone()).await?;
         }

@@ -13,6 +13,10 @@ pub enum Formulation {
     Sync,
     /// Post and timelines are one transaction, and so is what a read looks at.
     Txn,
+    /// No transaction anywhere: the post is stored, then all timelines get it in parallel, and a follow
+    /// is two updates. What a reader on another host sees together is up to the runtime's causal
+    /// order.
+    Causal,
 }
 
 /// Whose defects are kept.
@@ -105,19 +109,24 @@ impl Config {
     /// A value, or a combination of values, that the app does not know.
     pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<Self, String> {
         use {Compat::*, Formulation::*};
-        let formulations = [("async", Async), ("sync", Sync), ("txn", Txn)];
+        let formulations = [
+            ("async", Async),
+            ("sync", Sync),
+            ("txn", Txn),
+            ("causal", Causal),
+        ];
         let formulation = choose(settings, "formulation", &formulations)?.unwrap_or_default();
         let compats = [("none", None), ("dsb", Dsb), ("beldi", Beldi)];
         let compat = choose(settings, "compat", &compats)?.unwrap_or_default();
         match (compat, formulation) {
-            (Dsb, Async | Txn) => {
+            (Dsb, Async | Txn | Causal) => {
                 return Err(
                     "compat = \"dsb\" needs formulation = \"sync\": DeathStarBench \
                             answers after all inserts, without a transaction"
                         .to_owned(),
                 );
             }
-            (Beldi, Txn) => {
+            (Beldi, Txn | Causal) => {
                 return Err(
                     "compat = \"beldi\" needs formulation = \"async\" or \"sync\": \
                             the published script posts without a transaction"
@@ -173,7 +182,7 @@ mod tests {
     #[test]
     fn unknown_values_are_refused_with_the_known_ones() {
         for (key, value, allowed) in [
-            ("formulation", "orch", "async, sync, txn"),
+            ("formulation", "orch", "async, sync, txn, causal"),
             ("compat", "boki", "none, dsb, beldi"),
             ("chunk", "0", "from 1"),
             ("keep", "ten", "from 1"),
@@ -184,6 +193,8 @@ mod tests {
         assert!(config(&[("compat", "dsb")]).is_err());
         assert!(config(&[("compat", "dsb"), ("formulation", "sync")]).is_ok());
         assert!(config(&[("compat", "beldi"), ("formulation", "txn")]).is_err());
+        assert!(config(&[("compat", "beldi"), ("formulation", "causal")]).is_err());
+        assert!(config(&[("compat", "dsb"), ("formulation", "causal")]).is_err());
         assert!(config(&[("compat", "beldi")]).is_ok());
     }
 }

@@ -60,7 +60,7 @@ async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
             let sends = branches.map(|(mut branch, chunk)| async move { branch.send(chunk).await });
             join_all(sends).await?;
         }
-        Formulation::Sync | Formulation::Txn => {
+        Formulation::Sync | Formulation::Txn | Formulation::Causal => {
             let calls = branches.map(|(mut branch, chunk)| async move { branch.call(chunk).await });
             join_all(calls).await?;
         }

@@ -9,7 +9,7 @@ use crate::op;
 use crate::posts::{self, Post, Thread};
 use crate::timelines::{self, Window};
 use triptych_api::model::from_value;
-use triptych_api::{Call, Ctx, Error, Function, Op, Result, Value};
+use triptych_api::{Call, Ctx, Error, Function, Op, ReadSet, Result, Value};
 
 /// How many of the newest posts of the home timeline are looked at before an answer.
 const LOOK: i64 = 10;
@@ -122,7 +122,14 @@ fn post() -> String {
 }
 
 pub(crate) fn function() -> Function {
-    Function::new("Frontend", &[], |ctx, call| Box::pin(handle(ctx, call)))
+    Function::new("Frontend", &[], |ctx, call| Box::pin(handle(ctx, call))).reading(|call| {
+        let table = match &*call.op {
+            ReadHomeTimeline::OP | ReadThread::OP | Reply::OP => timelines::HOME,
+            ReadUserTimeline::OP => timelines::USER,
+            _ => return None,
+        };
+        ReadSet::named(call, table, "userId").map(ReadSet::below)
+    })
 }
 
 async fn handle(ctx: &mut Ctx, call: Call) -> Result<Value> {

@@ -7,13 +7,15 @@
 //! happened, also after an edge came and went.
 //!
 //! A follow changes both sides in one transaction. With `compat = dsb` it is two independent updates
-//! (D14).
+//! (D14); with `causal` two one after another, of which the second follows from the first.
 
 use crate::join::join_all;
-use crate::{Compat, Config, Defect, op};
+use crate::{Compat, Config, Defect, Formulation, op};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use triptych_api::{Call, Change, Condition, Ctx, Error, Function, Op, Path, Result, Value};
+use triptych_api::{
+    Call, Change, Condition, Ctx, Error, Function, Op, Path, ReadSet, Result, Value,
+};
 
 op!(
     /// Loads a user with all edges.
@@ -133,6 +135,11 @@ pub(crate) fn function(config: Config) -> Function {
     Function::new("SocialGraph", &[FOLLOWERS, FOLLOWEES], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
+    .reading(|call| match &*call.op {
+        GetFollowers::OP => ReadSet::named(call, FOLLOWERS, "userId"),
+        GetFollowees::OP => ReadSet::named(call, FOLLOWEES, "userId"),
+        _ => None,
+    })
 }
 
 async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
@@ -209,10 +216,13 @@ async fn change(
         (FOLLOWERS, followee, user_id),
         (FOLLOWEES, user_id, followee),
     ];
+    let sides = match config.has(Defect::OneSidedFollow) {
+        true => &sides[1..],
+        false => &sides[..],
+    };
     if config.compat == Compat::Dsb {
         // D14, inherited: nothing holds the two sides together.
-        let [a, b] = ctx.fork();
-        let branches = [a, b].into_iter().zip(sides);
+        let branches = ctx.fork_many(sides.len()).into_iter().zip(sides);
         let updates = branches.map(|(mut branch, (table, key, user))| async move {
             side(&mut branch, table, key, user, wish).await
         });
@@ -220,10 +230,19 @@ async fn change(
         let changed = changed.contains(&true);
         return Ok(Changed { changed });
     }
-    let sides = match config.has(Defect::OneSidedFollow) {
-        true => &sides[1..],
-        false => &sides,
-    };
+    if config.formulation == Formulation::Causal {
+        // Without a transaction a refusal must come before the first change; the followee's side is
+        // the first one, and refuses who is unknown.
+        let own: Option<Value> = ctx.read(FOLLOWEES, user_id).await?;
+        if own.is_none() {
+            return Err(Error::rejected(format!("unknown user: {user_id}")));
+        }
+        let mut changed = false;
+        for (table, key, user) in sides {
+            changed |= side(ctx, table, key, user, wish).await?;
+        }
+        return Ok(Changed { changed });
+    }
     ctx.transaction(async |tx| {
         let mut changed = false;
         for (table, key, user) in sides {

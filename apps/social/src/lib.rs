@@ -11,14 +11,14 @@
 //!
 //! | setting | values | meaning |
 //! |---|---|---|
-//! | `formulation` | `async` (default), `sync`, `txn` | timelines are handed over, awaited, or one transaction with the post |
+//! | `formulation` | `async` (default), `sync`, `txn`, `causal` | timelines are handed over, awaited, one transaction with the post, or awaited without any transaction |
 //! | `chunk` | a number ≥ 1; 32 | home timelines that one instance of the fan-out inserts into |
 //! | `keep` | a number ≥ 1; absent: unbounded | how many of the newest entries a home timeline keeps |
 //! | `compat` | `none` (default), `dsb`, `beldi` | the work of a published version, its defects included |
 //!
-//! **What an answer means.** In every formulation an acknowledged post is stored. With `sync` and
-//! `txn` it is in every timeline too; with `async` the timelines were handed over and have it soon.
-//! So a user surely sees an own acknowledged post in the own timeline in `sync` and `txn` alone.
+//! **What an answer means.** In every formulation an acknowledged post is stored. With `sync`, `txn`
+//! and `causal` it is in every timeline too; with `async` the timelines were handed over and have it
+//! soon. So a user surely sees an own acknowledged post in the own timeline in those three alone.
 //!
 //! **Published versions.** `compat = dsb` inserts into all home timelines from one instance, takes
 //! the author as the request says, drops the text after the last link (D13) and makes a follow two
@@ -42,7 +42,7 @@ pub mod timelines;
 pub use config::{Compat, Config, Defect, Formulation};
 
 use std::collections::BTreeMap;
-use triptych_api::{App, KindSpec, Name, Value};
+use triptych_api::{App, KindSpec, Name, Shows, Value};
 
 /// The application's name, as profiles give it.
 pub const NAME: &str = "social";
@@ -85,10 +85,12 @@ pub fn app_with(
         kinds: kinds(),
         workflows: Vec::new(),
         elements: match config.formulation {
-            Formulation::Txn => elements,
+            Formulation::Txn => |table, row| elements(table, row, Shows::List),
             // Only a follow or unfollow is a transaction here, of two documents that are no lists:
-            // S7-sides judges it by what it left.
-            Formulation::Async | Formulation::Sync => |_, _| None,
+            // S7-sides judges it by what it left. Timelines are lists all the same.
+            Formulation::Async | Formulation::Sync | Formulation::Causal => {
+                |table, row| elements(table, row, Shows::Set)
+            }
         },
         observe,
         rules: rules::check,
@@ -113,8 +115,12 @@ fn kinds() -> Vec<KindSpec> {
     ]
 }
 
-/// Timelines and threads are lists of posts, each appended once.
-fn elements(table: &str, row: &Value) -> Option<Vec<Name>> {
+/// Timelines and threads are lists of posts, each appended once; a post is stored once.
+fn elements(table: &str, row: &Value, list: fn(Vec<Name>) -> Shows) -> Option<Shows> {
+    if table == posts::POST {
+        let id = row.get("postId").and_then(Value::as_str);
+        return id.map(|id| Shows::Version(Name::from(id)));
+    }
     if ![timelines::USER, timelines::HOME, posts::THREAD].contains(&table) {
         return None;
     }
@@ -123,7 +129,7 @@ fn elements(table: &str, row: &Value) -> Option<Vec<Name>> {
         let id = entry.get("postId").and_then(Value::as_str);
         id.map_or_else(|| Name::from(format!("{entry:?}")), Name::from)
     });
-    Some(names.collect())
+    Some(list(names.collect()))
 }
 
 /// What the rules need of an answer, and nothing else: bodies of posts are in the state already, and

@@ -10,7 +10,7 @@ use crate::text::Url;
 use crate::timelines::Entry;
 use crate::{Config, Defect, Formulation, op};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Change, Ctx, Function, Op, Result, Value};
+use triptych_api::{Call, Change, Ctx, Function, Op, ReadSet, Result, Value};
 
 /// A picture or film that belongs to a post.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +118,11 @@ pub(crate) fn function(config: Config) -> Function {
     Function::new("PostStorage", &[POST, THREAD], move |ctx, call| {
         Box::pin(handle(config, ctx, call))
     })
+    .reading(|call| match &*call.op {
+        ReadPosts::OP => ReadSet::named(call, POST, "postIds"),
+        ReadThread::OP => ReadSet::named(call, THREAD, "root"),
+        _ => None,
+    })
 }
 
 async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
@@ -146,7 +151,9 @@ async fn handle(config: Config, ctx: &mut Ctx, call: Call) -> Result<Value> {
                     ctx.transaction(async |tx| thread(tx, root.clone()).await)
                         .await?
                 }
-                Formulation::Async | Formulation::Sync => thread(ctx, root).await?,
+                Formulation::Async | Formulation::Sync | Formulation::Causal => {
+                    thread(ctx, root).await?
+                }
             };
             Call::output::<ReadThread>(&thread)
         }

@@ -15,7 +15,9 @@ use crate::{Compat, Config, Defect, op};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use triptych_api::{Call, Change, Condition, Ctx, Error, Function, Op, Path, Result, Value, join};
+use triptych_api::{
+    Call, Change, Condition, Ctx, Error, Function, Op, Path, ReadSet, Result, Value, join,
+};
 
 /// A link and its short form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +98,10 @@ pub(crate) fn functions(config: Config) -> [Function; 3] {
         }),
         Function::new("UserMention", &[NAME], |ctx, call| {
             Box::pin(user_mention(ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            ComposeUserMentions::OP => ReadSet::named(call, NAME, "names"),
+            _ => None,
         }),
     ]
 }

@@ -26,7 +26,7 @@ use crate::join::join_all;
 use crate::posts::{Bodies, Post, ReadPosts};
 use crate::{Config, Defect, Formulation, op};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Change, Ctx, Error, Function, Op, Result, Value};
+use triptych_api::{Call, Change, Ctx, Error, Function, Op, ReadSet, Result, Value};
 
 /// An element of a timeline or thread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -181,9 +181,18 @@ pub(crate) fn functions(config: Config) -> [Function; 2] {
     [
         Function::new("UserTimeline", &[USER], move |ctx, call| {
             Box::pin(user_timeline(config, ctx, call))
+        })
+        // Which posts are listed, no input says.
+        .reading(|call| match &*call.op {
+            ReadUserTimeline::OP => ReadSet::named(call, USER, "userId"),
+            _ => None,
         }),
         Function::new("HomeTimeline", &[HOME], move |ctx, call| {
             Box::pin(home_timeline(config, ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            ReadHomeTimeline::OP => ReadSet::named(call, HOME, "userId"),
+            _ => None,
         }),
     ]
 }
@@ -290,7 +299,7 @@ async fn read(
             ctx.transaction(async |tx| window(config, tx, table, key, start, stop).await)
                 .await
         }
-        Formulation::Async | Formulation::Sync => {
+        Formulation::Async | Formulation::Sync | Formulation::Causal => {
             window(config, ctx, table, key, start, stop).await
         }
     }

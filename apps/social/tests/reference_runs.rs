@@ -17,14 +17,16 @@ const TXN: &[(&str, &str)] = &[("formulation", "txn"), ("chunk", "2")];
 const BOUNDED: &[(&str, &str)] = &[("keep", "7")];
 const DSB: &[(&str, &str)] = &[("formulation", "sync"), ("compat", "dsb")];
 const BELDI: &[(&str, &str)] = &[("compat", "beldi")];
-const VARIANTS: [&[(&str, &str)]; 6] = [ASYNC, SYNC, TXN, BOUNDED, DSB, BELDI];
+const CAUSAL: &[(&str, &str)] = &[("formulation", "causal"), ("chunk", "3"), ("keep", "7")];
+const CAUSAL_ALL: &[(&str, &str)] = &[("formulation", "causal"), ("chunk", "3")];
+const VARIANTS: [&[(&str, &str)]; 7] = [ASYNC, SYNC, TXN, BOUNDED, DSB, BELDI, CAUSAL];
 
 #[test]
 fn no_rule_complains_of_a_right_runtime() {
     let mut coverage = Coverage::default();
     let mut examined = BTreeSet::new();
-    for seed in 0..180 {
-        let variant = VARIANTS[(seed % 6) as usize];
+    for seed in 0..210 {
+        let variant = VARIANTS[(seed % 7) as usize];
         let (app, run) = small_run(variant, 60, seed, None);
         assert_eq!(run.complaints(&app), [""; 0], "{variant:?}, seed {seed}");
         let (reports, seen) = run.check(&app);
@@ -53,6 +55,10 @@ fn every_broken_promise_is_noticed() {
         (Bug::DropWrite, TXN),
         (Bug::StaleRead, SYNC),
         (Bug::ReusedId, ASYNC),
+        (Bug::DropUpdate, CAUSAL),
+        (Bug::RepeatUpdate, CAUSAL),
+        (Bug::DropWrite, CAUSAL),
+        (Bug::StaleRead, CAUSAL),
     ] {
         let noticed = (0..100).find(|seed| {
             let (app, run) = small_run(variant, 60, *seed, Some(bug));
@@ -89,6 +95,13 @@ fn every_bug_of_the_app_is_caught_by_the_rule_that_is_meant_for_it() {
         (Defect::TellStranger, ASYNC, "S4"),
         (Defect::StaleRead, SYNC, "S10"),
         (Defect::StaleFollowers, ASYNC, "S11"),
+        (Defect::SkipFollower, CAUSAL, "S4"),
+        (Defect::ExposeFirst, CAUSAL, "S8"),
+        (Defect::DropHandOff, CAUSAL, "S3"),
+        (Defect::OneSidedFollow, CAUSAL, "S7"),
+        (Defect::ReplyFirst, CAUSAL, "S8"),
+        (Defect::LateInThread, CAUSAL, "S9"),
+        (Defect::StaleRead, CAUSAL, "S10"),
     ] {
         let rules = caught(variant, Some(defect));
         println!("{defect:?}: {rules:?}");
@@ -126,7 +139,7 @@ fn timeless(value: &Value) -> Value {
 fn formulations_agree_on_what_is_left_and_answered() {
     for seed in 0..5 {
         let mut all = Vec::new();
-        for variant in [ASYNC, SYNC, TXN] {
+        for variant in [ASYNC, SYNC, TXN, CAUSAL_ALL] {
             let app = triptych_social::app(&small::settings(variant)).expect("is known");
             let requests = small::loads().into_iter().chain(requests(80, seed));
             let (answers, state) = triptych_reference::run_serially(&app, requests.collect());
@@ -146,6 +159,7 @@ fn formulations_agree_on_what_is_left_and_answered() {
         }
         assert_eq!(all[0], all[1], "async and sync, seed {seed}");
         assert_eq!(all[0], all[2], "async and txn, seed {seed}");
+        assert_eq!(all[0], all[3], "async and causal, seed {seed}");
     }
 }
 

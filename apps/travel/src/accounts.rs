@@ -5,7 +5,7 @@ use crate::{Compat, Defect, Setup};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use triptych_api::{Call, Ctx, Function, Op, Result, Value};
+use triptych_api::{Call, Ctx, Function, Op, ReadSet, Result, Value};
 
 /// Makes a user known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,10 @@ pub struct UserRow {
 pub(crate) fn function(setup: Setup) -> Function {
     Function::new("User", &["User"], move |ctx, call| {
         Box::pin(handle(setup, ctx, call))
+    })
+    .reading(|call| match &*call.op {
+        CheckUser::OP => ReadSet::named(call, "User", "username"),
+        _ => None,
     })
 }
 

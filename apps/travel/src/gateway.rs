@@ -7,7 +7,7 @@ use crate::nights::CheckAvailability;
 use crate::search::Nearby;
 use crate::{Mode, Setup};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Ctx, Function, Op, Result, Value};
+use triptych_api::{Call, Ctx, Function, Op, ReadSet, Result, Value};
 
 /// Looks for hotels around a place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +93,10 @@ impl Op for Reserve {
 pub(crate) fn function(setup: Setup) -> Function {
     Function::new("Gateway", &[], move |ctx, call| {
         Box::pin(handle(setup, ctx, call))
+    })
+    .reading(|call| match &*call.op {
+        User::OP => ReadSet::named(call, "User", "username").map(ReadSet::below),
+        _ => None,
     })
 }
 

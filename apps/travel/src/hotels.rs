@@ -3,7 +3,7 @@
 use crate::geometry::Point;
 use crate::{Defect, Setup};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Ctx, Function, Name, Op, Result, Value};
+use triptych_api::{Call, Ctx, Function, Name, Op, ReadSet, Result, Value};
 
 /// What makes a hotel best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -119,6 +119,10 @@ pub(crate) fn functions(setup: Setup) -> [Function; 2] {
     [
         Function::new("Profile", &["Profile"], |ctx, call| {
             Box::pin(profile(ctx, call))
+        })
+        .reading(|call| match &*call.op {
+            GetProfiles::OP => ReadSet::named(call, "Profile", "hotelIds"),
+            _ => None,
         }),
         Function::new("Recommendation", &["Recommendation"], move |ctx, call| {
             Box::pin(recommendation(setup, ctx, call))

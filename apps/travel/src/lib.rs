@@ -35,7 +35,7 @@ pub use config::{Compat, Config, Formulation, Mode, Order};
 pub use defect::Defect;
 
 use std::collections::BTreeMap;
-use triptych_api::{App, KindSpec, Name, Value};
+use triptych_api::{App, KindSpec, Name, Shows, Value};
 
 /// The application's name, as profiles give it.
 pub const NAME: &str = "travel";
@@ -116,23 +116,23 @@ fn kinds(config: Config) -> Vec<KindSpec> {
     ]
 }
 
-/// The orders that a hotel, a flight or a night has taken.
-fn elements(table: &str, row: &Value) -> Option<Vec<Name>> {
+/// The orders that a hotel, a flight or a night has taken, and which order is kept in a row.
+fn elements(table: &str, row: &Value) -> Option<Shows> {
     let field = match table {
         "Hotel" | "Flight" => "customers",
         "Night" => "stays",
+        "Order" => {
+            let id = row.get("orderId").and_then(Value::as_str);
+            return id.map(|id| Shows::Version(Name::from(id)));
+        }
         _ => return None,
     };
     let names = row.get(field).and_then(Value::as_list).unwrap_or_default();
-    Some(
-        names
-            .iter()
-            .map(|name| match name {
-                Value::Str(name) => name.clone(),
-                other => Name::from(format!("{other:?}")),
-            })
-            .collect(),
-    )
+    let names = names.iter().map(|name| match name {
+        Value::Str(name) => name.clone(),
+        other => Name::from(format!("{other:?}")),
+    });
+    Some(Shows::List(names.collect()))
 }
 
 /// What the rules need of an answer: of hotels their ids, of a reservation all of its few fields.

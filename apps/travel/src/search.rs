@@ -3,7 +3,7 @@
 use crate::geometry::{NEAREST, Point, nearest};
 use crate::{Defect, Setup};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Call, Ctx, Function, Name, Op, Result, Value};
+use triptych_api::{Call, Ctx, Function, Name, Op, ReadSet, Result, Value};
 
 /// Finds the hotels near a place that have a rate plan, dearest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,7 +112,12 @@ pub(crate) fn functions(setup: Setup) -> [Function; 3] {
         Function::new("Geo", &["Geo"], move |ctx, call| {
             Box::pin(geo(setup, ctx, call))
         }),
-        Function::new("Rate", &["Rate"], |ctx, call| Box::pin(rate(ctx, call))),
+        Function::new("Rate", &["Rate"], |ctx, call| Box::pin(rate(ctx, call))).reading(|call| {
+            match &*call.op {
+                GetRates::OP => ReadSet::named(call, "Rate", "hotelIds"),
+                _ => None,
+            }
+        }),
     ]
 }
 

@@ -10,7 +10,9 @@ use crate::{Compat, Defect, Formulation, Setup};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use triptych_api::model::Comparison;
-use triptych_api::{Call, Change, Condition, Ctx, Error, Function, Op, Path, Result, Value};
+use triptych_api::{
+    Call, Change, Condition, Ctx, Error, Function, Op, Path, ReadSet, Result, Value,
+};
 
 /// What a place is reserved of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,11 +127,21 @@ pub(crate) fn functions(setup: Setup) -> [Function; 2] {
     [
         Function::new("Hotel", &["Hotel", "Night"], move |ctx, call| {
             Box::pin(handle(setup, Leg::Hotel, ctx, call))
-        }),
+        })
+        .reading(|call| taken(call, Leg::Hotel)),
         Function::new("Flight", &["Flight"], move |ctx, call| {
             Box::pin(handle(setup, Leg::Flight, ctx, call))
-        }),
+        })
+        .reading(|call| taken(call, Leg::Flight)),
     ]
+}
+
+/// What taking a seat reads.
+fn taken(call: &Call, leg: Leg) -> Option<ReadSet> {
+    match &*call.op {
+        TakeHotel::OP => ReadSet::named(call, leg.table(), "id"),
+        _ => None,
+    }
 }
 
 async fn handle(setup: Setup, leg: Leg, ctx: &mut Ctx, call: Call) -> Result<Value> {

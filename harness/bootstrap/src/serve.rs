@@ -5,7 +5,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use std::rc::Rc;
 use thiserror::Error;
 use triptych_faas_lambda::{Event, LambdaPlatform};
-use triptych_registry::{Site, Timing};
+use triptych_registry::{SERVERS, Site, Timing};
 use triptych_store_dynamodb::DynamoStore;
 use triptych_world::World;
 
@@ -38,6 +38,7 @@ pub(crate) async fn serve(world: World, settings: Settings) -> Result<(), ServeE
         app: settings.app,
         retries: settings.retries,
         timing: Timing::default(),
+        servers: SERVERS,
     });
     let functions = deployment.functions().into_iter();
     let functions = functions.map(|(name, handler)| (name.clone(), (name, handler)));

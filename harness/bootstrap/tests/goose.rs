@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use triptych_api::Retries;
 use triptych_faas::{Answer, Deployment, Handler, InvokeError, Payload, Platform};
 use triptych_model::{Name, Outcome, State as Stored, Value};
-use triptych_registry::{Site, Timing};
+use triptych_registry::{SERVERS, Site, Timing};
 use triptych_store::{Request, Response as StoreResponse, Store, StoreError, TableSchema, Tables};
 use triptych_workloads::{Generator, Load, Profile};
 use triptych_world::{Life, Options, Scope, World};
@@ -140,6 +140,7 @@ fn serve_app(
             app: Rc::new((app.build)(profile).expect("the profile fits the app")),
             retries: Retries(profile.retries),
             timing: Timing::default(),
+            servers: SERVERS,
         });
         deployment
             .prepare()

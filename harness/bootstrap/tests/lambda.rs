@@ -19,7 +19,7 @@ use triptych_api::Retries;
 use triptych_faas::{Deployment, InvokeError, Payload};
 use triptych_faas_lambda::{Event, LambdaPlatform};
 use triptych_model::{Outcome, Value};
-use triptych_registry::{Site, Timing};
+use triptych_registry::{SERVERS, Site, Timing};
 use triptych_store_dynamodb::DynamoStore;
 use triptych_world::{Options, World};
 
@@ -185,6 +185,7 @@ async fn deploy(world: &World, runtime: &str, dynamodb: SocketAddr) -> Rc<dyn De
         app: Rc::new((app.build)(&profile).expect("the profile fits the app")),
         retries: Retries(profile.retries),
         timing: Timing::default(),
+        servers: SERVERS,
     })
 }
 

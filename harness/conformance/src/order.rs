@@ -108,6 +108,8 @@ fn crowd(entry: &RuntimeEntry, seed: u64) -> std::result::Result<Found, String> 
                         acknowledged.borrow_mut().push(n);
                         session = answer.session;
                     }
+                    // What is written has time to get about while others read.
+                    stand.world.sleep(20 * MS).await;
                 }
             })
         };

@@ -65,7 +65,7 @@ fn calls(entry: &RuntimeEntry) -> Result<(), String> {
     let (answers, state) = answers(entry, setup(), asks)?;
     let list = |numbers: [i64; 4]| Value::list(numbers.map(Value::Int));
     let wanted = [
-        counter::answers(entry.declares.linearizable),
+        counter::answers(entry.declares.linearizable()),
         vec![list([1, 2, 3, 4])],
         vec![list([2, 4, 6, 8])],
     ];
@@ -80,6 +80,8 @@ fn calls(entry: &RuntimeEntry) -> Result<(), String> {
     // Two calls of Work and four of each Branches go on to the deepest function.
     match marks {
         Some(10) => Ok(()),
+        // Concurrent updates of one number.
+        Some(_) if !entry.declares.durable => Ok(()),
         other => Err(format!("10 nested calls left {other:?} marks")),
     }
 }

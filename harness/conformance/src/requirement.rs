@@ -1,6 +1,6 @@
 //! What is required, of whom.
 
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 
 /// What a runtime must promise for a requirement to bind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +29,14 @@ impl Needs {
         match self {
             Needs::Nothing => true,
             Needs::ExactlyOnce => declares.exactly_once,
-            Needs::Order => declares.order,
+            Needs::Order => declares.order != Order::None,
             Needs::Durability => declares.durable,
             Needs::Atomicity => declares.transaction != Isolation::None,
             Needs::AtomicityOnce => {
                 Needs::Atomicity.met(declares) && Needs::ExactlyOnce.met(declares)
             }
             Needs::Serializability => declares.transaction == Isolation::Serializable,
-            Needs::Linearizability => declares.linearizable,
+            Needs::Linearizability => declares.linearizable(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use triptych_api::model::{Name, Outcome, State, Value};
 use triptych_api::{App, Call, Ctx, Function, LocalBoxFuture, Result as ApiResult, Retries};
 use triptych_faas::{Answer, Deployment, Platform, PoolConfig, SimPool};
-use triptych_site::{RuntimeEntry, Site, Timing};
+use triptych_site::{RuntimeEntry, SERVERS, Site, Timing};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_world::latency::Profile;
 use triptych_world::{Life, Nanos, Options, SECOND, Scope, Trace, World};
@@ -113,6 +113,7 @@ impl Stand {
                 t: 24 * 3_600 * SECOND,
                 ..Timing::default()
             },
+            servers: SERVERS,
         });
         let scopes = RefCell::default();
         Ok(Rc::new(Stand {

@@ -15,7 +15,7 @@ use triptych_api::{
     App, Change, Condition, Ctx, Function, Handler, Name, Path, Result, Retries, Value,
 };
 use triptych_faas::{Platform, PoolConfig, SimPool};
-use triptych_registry::{Site, Timing};
+use triptych_registry::{SERVERS, Site, Timing};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_world::latency::Profile;
 use triptych_world::{Life, Nanos, Options, SECOND, Scope, World};
@@ -136,6 +136,7 @@ fn run(runtime: &'static str, hop_ms: f64) -> BTreeMap<&'static str, Vec<Nanos>>
             app: Rc::new(app(&world, &samples)),
             retries: Retries(0),
             timing: Timing::default(),
+            servers: SERVERS,
         };
         let runtime = triptych_registry::runtime(runtime).expect("it is registered");
         let deployment = (runtime.deploy)(site);

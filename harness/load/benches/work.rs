@@ -15,7 +15,7 @@ use std::rc::Rc;
 use triptych_api::{App, Handler, Name, Observer, Retries, Seen, Value, What};
 use triptych_faas::{Deployment, Platform, PoolConfig, SimPool};
 use triptych_model::{OutcomeClass, Work};
-use triptych_registry::{Site, Timing};
+use triptych_registry::{SERVERS, Site, Timing};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_workloads::Generator;
 use triptych_world::latency::Profile;
@@ -93,6 +93,7 @@ fn run(profile: &'static str, runtime: &'static str) -> BTreeMap<String, Sum> {
             app: Rc::new(observed(app, &counter)),
             retries: Retries(profile.retries),
             timing: Timing::default(),
+            servers: SERVERS,
         };
         let entry = triptych_registry::runtime(runtime).expect("it is registered");
         let deployment: Rc<dyn Deployment> = (entry.deploy)(site);

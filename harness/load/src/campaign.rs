@@ -301,14 +301,20 @@ impl Campaign {
         }
         for name in &self.profiles {
             match self.try_app(name) {
-                Ok((_, app)) if !app.workflows.is_empty() => {
-                    for (n, runtime) in self.runtimes.iter().enumerate() {
+                Ok((profile, app)) => {
+                    let runtimes = self.runtimes.iter().enumerate();
+                    for (n, runtime) in runtimes.filter(|_| !app.workflows.is_empty()) {
                         if let Some(what) = lacks_workflows(runtime, name) {
                             blame(&["runtimes", &n.to_string()], what);
                         }
                     }
+                    if let Some((asked, own)) = self.platform.servers.zip(profile.servers())
+                        && asked != own
+                    {
+                        let what = format!("`{name}` is about {own} servers, not {asked}");
+                        blame(&["platform", "servers"], what);
+                    }
                 }
-                Ok(_) => {}
                 Err((Some(key), what)) => blame(&["settings", &key], what),
                 Err((None, what)) => blame(&["settings"], what),
             }
@@ -348,6 +354,13 @@ impl Campaign {
     pub fn profile(&self, name: &str) -> Result<Profile, String> {
         let tried = self.try_app(name).map_err(|(_, what)| what);
         tried.map(|(profile, _)| profile)
+    }
+
+    /// How many servers a runtime starts that brings its own: what the platform says, else the
+    /// profile, else three.
+    pub fn servers(&self, profile: &Profile) -> u16 {
+        let asked = self.platform.servers.or(profile.servers());
+        asked.unwrap_or(triptych_registry::SERVERS)
     }
 
     /// The seed of each repetition.

@@ -15,16 +15,19 @@
 //!   are never too short, and no order is concluded that there was not.
 //! * **Crashes.** An effect whose execution died before it returned is known from what it left alone:
 //!   it is a transaction of its own with an unknown end.
+//! * **Causes.** What happened before what is recorded beside it ([`causes`]).
 //! * **Limits.** Operations of one transaction count in the order in which they returned: an app that
 //!   reads and appends to the same list in parallel branches of one transaction cannot be judged.
 //!   A workflow that the platform runs as a transaction has no end that anybody hears of; its reads
 //!   are not judged.
 
 mod book;
+mod causes;
 mod finish;
 mod tally;
 
 use book::Book;
+use causes::Scribe;
 use std::cell::RefCell;
 use std::rc::Rc;
 use tally::Tally;
@@ -37,6 +40,7 @@ use triptych_world::{Nanos, World};
 pub struct Recorder {
     world: World,
     book: RefCell<Book>,
+    causes: RefCell<Scribe>,
     tally: RefCell<Tally>,
     /// Of a request: the client that sent it.
     sessions: RefCell<Vec<u32>>,
@@ -56,6 +60,7 @@ impl Recorder {
         let recorder = Rc::new(Recorder {
             world: world.clone(),
             book: RefCell::new(Book::new(app.elements, exactly_once)),
+            causes: RefCell::new(Scribe::new(app.elements, exactly_once)),
             tally: RefCell::default(),
             sessions: RefCell::default(),
         });
@@ -67,15 +72,26 @@ impl Recorder {
 
     fn wrap(self: &Rc<Self>, function: &mut Function) {
         let (recorder, inner) = (Rc::clone(self), Rc::clone(&function.handler));
+        let name = function.name.clone();
         function.handler = Rc::new(move |ctx: &mut Ctx, call| {
             let now = recorder.world.now();
-            let (execution, since) = recorder.book.borrow_mut().begin(ctx.instance_id(), now);
+            let instance = ctx.instance_id();
+            let (execution, since) = recorder.book.borrow_mut().begin(instance, now);
+            let asked = (&name, &call.op, &call.input);
+            let mut causes = recorder.causes.borrow_mut();
+            causes.begin(execution, ctx.request(), instance, asked);
+            drop(causes);
             ctx.observe(Rc::new(Listener {
                 recorder: Rc::clone(&recorder),
                 execution,
                 since,
             }));
-            inner(ctx, call)
+            let (recorder, handled) = (Rc::clone(&recorder), inner(ctx, call));
+            Box::pin(async move {
+                let result = handled.await;
+                recorder.causes.borrow_mut().end(execution);
+                result
+            })
         });
     }
 
@@ -87,6 +103,16 @@ impl Recorder {
             sessions.resize(at + 1, NOBODY);
         }
         sessions[at] = session;
+    }
+
+    /// A client sends a request now, after everything that it was answered.
+    pub fn sends(&self, request: u64, session: u32) {
+        self.causes.borrow_mut().sent(request, session);
+    }
+
+    /// The client has the answer.
+    pub fn answered(&self, request: u64) {
+        self.causes.borrow_mut().answered(request);
     }
 
     /// What became of transactions so far.
@@ -106,12 +132,17 @@ impl Recorder {
             known.copied().unwrap_or(NOBODY)
         };
         let mut history = finish::finish(book, state, &session);
-        history.truncated = state
-            .pending
-            .first()
-            .map(|pending| format!("not quiet when the final state was read: {pending}"));
+        history.truncated = unfinished(state);
+        let causes = self.causes.replace(Scribe::new(|_, _| None, false));
+        history.causes = causes.finish(state);
         history
     }
+}
+
+/// Why a state is not final, if it is not.
+fn unfinished(state: &State) -> Option<String> {
+    let pending = state.pending.first();
+    pending.map(|pending| format!("not quiet when the final state was read: {pending}"))
 }
 
 impl Observer for Listener {
@@ -128,9 +159,21 @@ impl Observer for Listener {
             since: self.since,
             now,
         };
+        let mut causes = self.recorder.causes.borrow_mut();
         match &seen.what {
-            What::Read { table, key, value } => book.read(&who, table, key, *value),
-            What::Write { table, key, value } => book.write(&who, table, key, value),
+            What::Read {
+                table,
+                key,
+                value,
+                look,
+            } => {
+                book.read(&who, table, key, *value);
+                causes.read(&who, (table, key), *value, *look);
+            }
+            What::Write { table, key, value } => {
+                book.write(&who, table, key, value);
+                causes.write(&who, table, key, value);
+            }
             What::Update {
                 table,
                 key,
@@ -140,14 +183,31 @@ impl Observer for Listener {
                 if updated.applied {
                     book.update(&who, table, key, changes);
                 }
+                causes.update(&who, (table, key), changes, *updated);
             }
+            What::Calling {
+                function,
+                op,
+                input,
+            } => causes.calling(&who, (function, op, input)),
+            What::Called {
+                function,
+                op,
+                input,
+            } => causes.called(&who, (function, op, input)),
             What::Begin => {
                 book.transaction(&who);
             }
             // Until more is heard, nobody knows.
             What::Committing => {}
-            What::Committed => book.end(&who, true),
-            What::Aborted { .. } => book.end(&who, false),
+            What::Committed => {
+                book.end(&who, true);
+                causes.ended(&who, true);
+            }
+            What::Aborted { .. } => {
+                book.end(&who, false);
+                causes.ended(&who, false);
+            }
         }
     }
 }

@@ -151,6 +151,8 @@ fn settings(campaign: &mut Campaign, manifest: &Manifest) -> Result<(), String> 
     platform.hop_ms = named("platform.hop_ms").and_then(Json::as_f64);
     platform.concurrency = number("platform.concurrency");
     platform.request_quota = number("platform.request_quota");
+    let servers = number("platform.servers");
+    platform.servers = servers.and_then(|servers| u16::try_from(servers).ok());
     platform.store_throttling = switch("platform.store_throttling");
     platform.shuffle = switch("platform.shuffle");
     let limits = &mut campaign.limits;

@@ -173,6 +173,8 @@ struct Plan {
     deploy: fn(Site) -> Rc<dyn Deployment>,
     schedule: Schedule,
     script: Script,
+    /// How many servers a runtime starts that brings its own.
+    servers: u16,
     /// How often to note what the runtime keeps, if at all.
     gauge_period: Option<Nanos>,
     watch: Watch,
@@ -364,6 +366,7 @@ fn plan(
     Ok(Plan {
         exactly_once,
         campaign: campaign.clone(),
+        servers: campaign.servers(&profile),
         profile,
         app: subject.app,
         generator,
@@ -395,6 +398,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
         app: Rc::clone(&app),
         retries: Retries(plan.profile.retries),
         timing: plan.campaign.timing.timing(),
+        servers: plan.servers,
     });
     let watch = plan.watch;
     let system = Rc::new(System {
@@ -479,8 +483,7 @@ async fn simulated(world: World, plan: Plan) -> Result<Done, RunError> {
     }
     let history = recorder.map(|recorder| recorder.finish(&state));
     // Most apps have no lists, and then there is nothing to say.
-    let history =
-        history.filter(|history| !history.keys.is_empty() || !history.left_out.is_empty());
+    let history = history.filter(|history| !history.is_empty());
     let mut ops = std::mem::take(&mut *ops.borrow_mut());
     ops.sort_by_key(|op: &OpRecord| op.index);
     for (op, request) in ops.iter_mut().zip(&*clients.requests.borrow()) {

@@ -12,9 +12,13 @@ use triptych_load::seeds::{Batch, BatchReport, all_profiles};
 fn batch(runtime: &str, app: &str, count: u64) -> BatchReport {
     let profiles = all_profiles(runtime);
     let profiles = profiles.into_iter().filter(|name| name.contains(app));
+    run(runtime, profiles.collect(), count)
+}
+
+fn run(runtime: &str, profiles: Vec<String>, count: u64) -> BatchReport {
     let batch = Batch {
         runtime: runtime.to_owned(),
-        profiles: profiles.collect(),
+        profiles,
         first: 1,
         count,
         rates: FaultRates {
@@ -51,6 +55,23 @@ fn the_serial_reference_gives_no_false_alarm() {
     for app in ["travel", "social"] {
         let report = batch("serial", app, 60);
         assert_eq!(violated(&report), BTreeSet::new(), "{app}");
+    }
+}
+
+#[test]
+fn what_is_for_causal_caches_gives_no_false_alarm_either() {
+    let profiles = [
+        "micro-causal",
+        "micro-causal-length-4",
+        "micro-visibility",
+        "full-movie-causal",
+        "compat-causalmesh-movie",
+    ];
+    for (runtime, count) in [("serial", 40), ("beldi", 15)] {
+        let profiles = profiles.map(str::to_owned).to_vec();
+        let report = run(runtime, profiles, count);
+        assert_eq!(violated(&report), BTreeSet::new(), "{runtime}");
+        assert_eq!(report.done, count);
     }
 }
 

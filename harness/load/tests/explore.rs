@@ -16,6 +16,7 @@ fn deploy(site: Site, bug: Option<Bug>) -> Rc<dyn Deployment> {
         app,
         retries,
         timing,
+        ..
     } = site;
     let config = Config {
         bug,

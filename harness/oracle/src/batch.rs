@@ -35,6 +35,7 @@ pub fn merge(verdicts: &[Verdict], floors: &Floors) -> Verdict {
             stuck: stuck.as_deref(),
             // What a refused history would have shown is missing in the sums.
             refused: None,
+            unordered: None,
             runs: Some((
                 runs_with_violations(verdicts, guarantee),
                 verdicts.len() as u64,

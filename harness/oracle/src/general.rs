@@ -32,6 +32,7 @@ fn told(rule: &str, findings: impl Iterator<Item = String>) -> RuleReport {
             request: None,
             told,
         }),
+        asked: true,
     }
 }
 
@@ -66,5 +67,6 @@ fn conservation(evidence: &Evidence<'_>) -> RuleReport {
         examined: evidence.ops.len() as u64,
         violations,
         witness,
+        asked: true,
     }
 }

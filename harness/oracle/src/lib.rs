@@ -8,6 +8,7 @@
 //! together: rare events need many seeds.
 
 mod batch;
+pub mod causal;
 mod floors;
 mod general;
 pub mod history;
@@ -17,7 +18,7 @@ pub use batch::{merge, runs_with_violations};
 pub use floors::Floors;
 pub use general::general_rules;
 
-use triptych_api::{App, Declares, Evidence};
+use triptych_api::{App, Declares, Evidence, Isolation};
 use triptych_model::history::History;
 use triptych_model::{Guarantee, RuleReport, Verdict};
 
@@ -42,7 +43,9 @@ pub fn judge_with(
     let (mut rules, mut coverage) = (app.rules)(evidence);
     rules.extend(general_rules(evidence));
     let mut refused = None;
-    match history.map(history::rules) {
+    let mut unordered = None;
+    let lists = history.filter(|history| history.has_lists());
+    match lists.map(|history| history::rules(history, evidence.isolation)) {
         Some(Ok(judged)) => {
             rules.extend(judged.rules);
             coverage.conflicts = coverage.conflicts.max(judged.conflicts);
@@ -53,6 +56,19 @@ pub fn judge_with(
             coverage.conflicts = 0;
         }
         None => {}
+    }
+    if let Some(causes) = history.and_then(|history| history.causes.as_ref()) {
+        match causal::rules(causes, evidence.isolation) {
+            Ok(judged) => {
+                rules.extend(judged.rules);
+                coverage.session_pairs = coverage.session_pairs.max(judged.session_pairs);
+                coverage.looks = judged.looks;
+                if evidence.isolation == Isolation::Tcc {
+                    coverage.conflicts = coverage.conflicts.max(judged.conflicts);
+                }
+            }
+            Err(refusal) => unordered = Some(refusal.to_string()),
+        }
     }
     let pending = &evidence.state.pending;
     let stuck = (!pending.is_empty()).then(|| {
@@ -71,6 +87,7 @@ pub fn judge_with(
             coverage: &coverage,
             stuck: stuck.as_deref(),
             refused: refused.as_deref(),
+            unordered: unordered.as_deref(),
             runs: None,
         };
         status::of(guarantee, &facts, floors)
@@ -98,7 +115,9 @@ fn few(texts: &[String]) -> String {
     }
 }
 
-/// The rules that speak of a guarantee.
+/// The rules that decide on a guarantee: those that speak of it and may be asked.
 fn speaking(rules: &[RuleReport], guarantee: Guarantee) -> impl Iterator<Item = &RuleReport> {
-    rules.iter().filter(move |rule| rule.guarantee == guarantee)
+    rules
+        .iter()
+        .filter(move |rule| rule.guarantee == guarantee && rule.asked)
 }

@@ -12,6 +12,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) stuck: Option<&'a str>,
     /// Why the history of transactions allows no verdict, if it does not.
     pub(crate) refused: Option<&'a str>,
+    /// Why the record of causes and effects allows no verdict, if it does not.
+    pub(crate) unordered: Option<&'a str>,
     /// Of a batch: in how many runs the guarantee was violated, and how many runs there are.
     pub(crate) runs: Option<(u64, u64)>,
 }
@@ -19,6 +21,7 @@ pub(crate) struct Facts<'a> {
 pub(crate) fn of(guarantee: Guarantee, facts: &Facts<'_>, floors: &Floors) -> GuaranteeVerdict {
     let stuck = facts.stuck.filter(|_| guarantee == Guarantee::Durability);
     let refused = facts.refused.filter(|_| guarantee == Guarantee::Isolation);
+    let unordered = facts.unordered.filter(|_| guarantee == Guarantee::Order);
     let (status, because) = if let Some(because) = violation(guarantee, facts) {
         (Status::Invalid, because)
     } else if let Some(stuck) = stuck {
@@ -26,7 +29,7 @@ pub(crate) fn of(guarantee: Guarantee, facts: &Facts<'_>, floors: &Floors) -> Gu
             Status::Unknown,
             format!("not quiet when it was judged: {stuck}"),
         )
-    } else if let Some(refused) = refused {
+    } else if let Some(refused) = refused.or(unordered) {
         (Status::Unknown, refused.to_owned())
     } else if let Some(because) = too_little(guarantee, facts, floors) {
         (Status::Unknown, because)

@@ -1,7 +1,7 @@
 //! Verdicts on made-up evidence: the lattice, the floors, the rules for every app, and batches.
 
 use std::collections::BTreeMap;
-use triptych_api::{App, Declares, Evidence, Isolation};
+use triptych_api::{App, Declares, Evidence, Isolation, Order};
 use triptych_model::{
     Coverage, Finding, Guarantee, OpRecord, Outcome, RuleReport, State, Status, Value, Verdict,
 };
@@ -10,9 +10,8 @@ use triptych_oracle::{Floors, judge, merge, runs_with_violations};
 const ALL: Declares = Declares {
     exactly_once: true,
     transaction: Isolation::Serializable,
-    order: true,
+    order: Order::RealTime,
     durable: true,
-    linearizable: true,
 };
 
 /// An app whose only rules say what the settings tell them to.
@@ -46,6 +45,7 @@ fn rules(evidence: &Evidence<'_>) -> (Vec<RuleReport>, Coverage) {
             request: Some(17),
             told: "one too many".to_owned(),
         }),
+        asked: true,
     };
     let coverage = Coverage {
         ok: number("ok"),
@@ -83,6 +83,8 @@ fn verdict(numbers: &[(&str, u64)], state: &State, floors: &Floors) -> Verdict {
         ops: &ops,
         state,
         settings: &settings,
+        isolation: ALL.transaction,
+        order: ALL.order,
     };
     judge(&app(), &ALL, &evidence, floors)
 }
@@ -216,6 +218,8 @@ fn every_request_must_have_exactly_one_outcome() {
             ops,
             state: &state,
             settings: &settings,
+            isolation: ALL.transaction,
+            order: ALL.order,
         };
         let verdict = judge(&app(), &ALL, &evidence, &Floors::default());
         let rule = verdict

@@ -2,7 +2,7 @@
 //! app's own tests use.
 
 use std::collections::BTreeMap;
-use triptych_api::{Declares, Guarantee, Isolation};
+use triptych_api::{Declares, Guarantee, Isolation, Order};
 use triptych_model::{Status, Verdict};
 use triptych_oracle::{Floors, judge, merge};
 use triptych_reference::{Bug, Request, Run, run};
@@ -11,9 +11,8 @@ use triptych_workloads::{Generator, find};
 const PROMISES: Declares = Declares {
     exactly_once: true,
     transaction: Isolation::None,
-    order: true,
+    order: Order::RealTime,
     durable: true,
-    linearizable: true,
 };
 
 /// A run of a profile on a small data set, and its verdict.

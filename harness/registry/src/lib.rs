@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use triptych_api::App;
 use triptych_beldi::{Beldi, Config};
+use triptych_cached::Policy;
+use triptych_causalmesh::{Variant, deploy as causalmesh};
 use triptych_faas::Deployment;
 use triptych_workloads::Profile;
 use triptych_world::{Nanos, SECOND};
 
-pub use triptych_site::{RuntimeEntry, Site, Timing};
+pub use triptych_site::{MOST_SERVERS, RuntimeEntry, SERVERS, Site, Timing};
 
 /// Runtimes from outside the repository, in the order in which they were added.
 static ADDED: Mutex<Vec<RuntimeEntry>> = Mutex::new(Vec::new());
@@ -143,6 +145,85 @@ fn shipped() -> Vec<RuntimeEntry> {
             deploy: triptych_boki::deploy_on_model_log,
         },
         RuntimeEntry {
+            name: "causalmesh",
+            about: "causal caches on a ring; functions anywhere; no exactly-once, no isolation",
+            declares: triptych_causalmesh::DECLARES,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::Causal, Policy::Random),
+        },
+        RuntimeEntry {
+            name: "causalmesh-tcc",
+            about: "causalmesh with transactional causal consistency: a snapshot per workflow",
+            declares: triptych_causalmesh::DECLARES_TCC,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::Tcc, Policy::Random),
+        },
+        RuntimeEntry {
+            name: "causalmesh-compat",
+            about: "causalmesh where the last writer wins, as published: concurrent updates are lost",
+            declares: triptych_causalmesh::DECLARES_COMPAT,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::LastWriterWins, Policy::Random),
+        },
+        RuntimeEntry {
+            name: "hydrocache-con",
+            about: "causal cuts before a database: a snapshot over all servers; no aborts",
+            declares: triptych_hydrocache::DECLARES,
+            workflows: true,
+            deploy: triptych_hydrocache::deploy_con,
+        },
+        RuntimeEntry {
+            name: "hydrocache-opt",
+            about: "causal cuts before a database: what fits what was read; aborts otherwise",
+            declares: triptych_hydrocache::DECLARES,
+            workflows: true,
+            deploy: triptych_hydrocache::deploy_opt,
+        },
+        RuntimeEntry {
+            name: "faastcc",
+            about: "caches with timestamps and promises: one interval for all that was read",
+            declares: triptych_faastcc::DECLARES,
+            workflows: true,
+            deploy: triptych_faastcc::deploy,
+        },
+        RuntimeEntry {
+            name: "cache-none",
+            about: "plain caches before a database: no order at all, to see what goes wrong",
+            declares: triptych_cache_none::DECLARES,
+            workflows: true,
+            deploy: triptych_cache_none::deploy,
+        },
+        RuntimeEntry {
+            name: "causalmesh-affinity",
+            about: "causalmesh with all functions of a session at one server, to compare with",
+            declares: triptych_causalmesh::DECLARES,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::Causal, Policy::Affinity),
+        },
+        RuntimeEntry {
+            name: "causalmesh-rr",
+            about: "causalmesh with one server after the other, to compare with",
+            declares: triptych_causalmesh::DECLARES,
+            workflows: true,
+            deploy: |site| causalmesh(site, Variant::Causal, Policy::RoundRobin),
+        },
+        RuntimeEntry {
+            name: "causalmesh-model",
+            about: "causalmesh on a model that promises no more than a ring must: to test it",
+            declares: triptych_causalmesh::DECLARES,
+            workflows: true,
+            deploy: |site| {
+                triptych_causalmesh::deploy_on_model(site, Variant::Causal, Policy::Random)
+            },
+        },
+        RuntimeEntry {
+            name: "causalmesh-tcc-model",
+            about: "causalmesh-tcc on that model",
+            declares: triptych_causalmesh::DECLARES_TCC,
+            workflows: true,
+            deploy: |site| triptych_causalmesh::deploy_on_model(site, Variant::Tcc, Policy::Random),
+        },
+        RuntimeEntry {
             name: "template",
             about: "the smallest runtime with exactly-once effects, to be read and copied",
             declares: triptych_template::DECLARES,
@@ -187,6 +268,7 @@ fn beldi(site: Site, config: Config) -> Rc<dyn Deployment> {
         app,
         retries,
         timing,
+        servers: _,
     } = site;
     let config = config.with_gc(timing.gc_period, timing.t);
     Rc::new(Beldi::new(world, store, platform, app, retries, config))
@@ -207,7 +289,7 @@ pub fn apps() -> Vec<AppEntry> {
         },
         AppEntry {
             name: "micro",
-            about: "one operation per request on one hot key (2 functions)",
+            about: "one operation per request on one hot key; chains of functions over many (2 functions at most)",
             build: |profile| triptych_micro::app(&profile.settings),
         },
         AppEntry {

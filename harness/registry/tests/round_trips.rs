@@ -7,7 +7,7 @@ use triptych_api::{
     App, Call, Change, Condition, Function, Handler, Name, Op, Path, Retries, Value,
 };
 use triptych_faas::{Platform, PoolConfig, SimPool};
-use triptych_registry::{Site, Timing, runtime};
+use triptych_registry::{SERVERS, Site, Timing, runtime};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_world::fault::{Action, CrashKind, Faults, Injection};
 use triptych_world::latency::Profile;
@@ -122,6 +122,7 @@ fn run(name: &'static str, op: &'static str, writes: u64, crash: Option<u32>) ->
                 gc_period: None,
                 ..Timing::default()
             },
+            servers: SERVERS,
         });
         deployment.prepare().await.unwrap();
         pool.place(&*deployment);

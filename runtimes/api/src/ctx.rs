@@ -1,7 +1,7 @@
 //! [`Ctx`]: the typed operations of a function.
 
 use crate::{
-    Change, Error, Fresh, Instance, Observer, Op, Result, Seen, Step, TxEnd, Updated, What,
+    Change, Error, Fresh, Instance, Look, Observer, Op, Result, Seen, Step, TxEnd, Updated, What,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,6 +58,11 @@ impl Poison {
             Poison::Undecided(_) => 2,
         }
     }
+}
+
+/// Whether a callee has decided something.
+fn is_answer<T>(reply: &Result<T>) -> bool {
+    !matches!(reply, Err(Error::Interrupted(_) | Error::Bug(_)))
 }
 
 impl Ctx {
@@ -132,6 +137,12 @@ impl Ctx {
         self.instance.id()
     }
 
+    /// The client request that caused this execution, as traces count them; `u64::MAX` if nobody
+    /// knows. For attribution alone: apps have no use for it.
+    pub fn request(&self) -> u64 {
+        self.instance.request()
+    }
+
     /// The current value of a key.
     ///
     /// # Errors
@@ -147,6 +158,7 @@ impl Ctx {
             table,
             key,
             value: value.as_ref(),
+            look: Look::One,
         };
         self.saw(&step, what);
         value
@@ -176,8 +188,14 @@ impl Ctx {
             .await;
         let values = self.note(values)?;
         for (key, value) in asked.iter().flatten().zip(&values) {
-            let value = value.as_ref();
-            self.saw(&step, What::Read { table, key, value });
+            let (value, look) = (value.as_ref(), Look::Many);
+            let what = What::Read {
+                table,
+                key,
+                value,
+                look,
+            };
+            self.saw(&step, what);
         }
         let typed = values
             .iter()
@@ -247,8 +265,14 @@ impl Ctx {
         let rows = self.instance.scan(step.clone(), Name::from(table)).await;
         let rows = self.note(rows)?;
         for (key, value) in &rows {
-            let value = Some(value);
-            self.saw(&step, What::Read { table, key, value });
+            let (value, look) = (Some(value), Look::Scan);
+            let what = What::Read {
+                table,
+                key,
+                value,
+                look,
+            };
+            self.saw(&step, what);
         }
         let typed = rows
             .into_iter()
@@ -264,8 +288,20 @@ impl Ctx {
         let step = self.step();
         let value = to_value(&input)?;
         let (function, op) = (Name::from(O::FUNCTION), Name::from(O::OP));
-        let reply = self.instance.call(step, function, op, value).await;
-        Ok(from_value(&self.note(reply)?)?)
+        let call = self.calling(&step, &function, &op, &value);
+        let reply = self.instance.call(step.clone(), function, op, value).await;
+        let reply = self.note(reply);
+        if let (Some((function, op, input)), true) = (&call, is_answer(&reply)) {
+            self.saw(
+                &step,
+                What::Called {
+                    function,
+                    op,
+                    input,
+                },
+            );
+        }
+        Ok(from_value(&reply?)?)
     }
 
     /// Hands a call over and does not wait for it: exactly once where the runtime promises it.
@@ -276,8 +312,27 @@ impl Ctx {
         let step = self.step();
         let value = to_value(&input)?;
         let (function, op) = (Name::from(O::FUNCTION), Name::from(O::OP));
+        self.calling(&step, &function, &op, &value);
         let done = self.instance.send(step, function, op, value).await;
         self.note(done)
+    }
+
+    /// Announces a call, and keeps what it asks if anybody listens.
+    fn calling(
+        &self,
+        step: &Step,
+        function: &Name,
+        op: &Name,
+        input: &Value,
+    ) -> Option<(Name, Name, Value)> {
+        self.observer.as_ref()?;
+        let what = What::Calling {
+            function,
+            op,
+            input,
+        };
+        self.saw(step, what);
+        Some((function.clone(), op.clone(), input.clone()))
     }
 
     /// Child contexts for `N` parallel branches. Their steps are fixed now, whatever order the

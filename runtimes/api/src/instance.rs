@@ -68,6 +68,19 @@ pub enum Isolation {
     None,
 }
 
+/// Which order everybody's operations keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// None that anybody may count on.
+    None,
+    /// That of causes and effects: what a session, or a request with all that it calls, has seen and
+    /// done, it goes on seeing, and whoever sees something sees what came before it. What was
+    /// acknowledged to others may be seen later.
+    Causal,
+    /// That of time: an operation sees everything that was acknowledged before it began, to whomever.
+    RealTime,
+}
+
 /// What a runtime promises. A broken promise fails a run; what is not promised is data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Declares {
@@ -75,23 +88,27 @@ pub struct Declares {
     pub exactly_once: bool,
     /// What a transaction means.
     pub transaction: Isolation,
-    /// Sessions see monotonic reads, and what is listed is stored.
-    pub order: bool,
+    /// In which order operations are seen. Every order but none means that sessions see monotonic
+    /// reads, and that what is listed is stored.
+    pub order: Order,
     /// Nothing acknowledged is lost.
     pub durable: bool,
-    /// Operations on one key happen one after another, for everybody (linearizability). Without it
-    /// each client's conditions and sums are of what it sees, so two concurrent ones may both hold,
-    /// and a scan may be older than what its session has done.
-    pub linearizable: bool,
 }
 
 impl Declares {
+    /// Whether operations on one key happen one after another, for everybody. Without it each
+    /// client's conditions and sums are of what it sees, so two concurrent ones may both hold, and a
+    /// scan may be older than what its session has done.
+    pub fn linearizable(&self) -> bool {
+        self.order == Order::RealTime
+    }
+
     /// Whether a guarantee is promised.
     pub fn promises(&self, guarantee: Guarantee) -> bool {
         match guarantee {
             Guarantee::Effects => self.exactly_once,
             Guarantee::Isolation => self.transaction != Isolation::None,
-            Guarantee::Order => self.order,
+            Guarantee::Order => self.order != Order::None,
             Guarantee::Durability => self.durable,
         }
     }

@@ -16,13 +16,15 @@ mod reply;
 pub mod settings;
 mod workflow;
 
-pub use app::{App, Call, Evidence, Function, Handler, KindSpec, Op, ReadSet, Reads, TableKey};
+pub use app::{
+    App, Call, Evidence, Function, Handler, KindSpec, Op, ReadSet, Reads, Shows, TableKey,
+};
 pub use change::{Change, Updated, apply, lower, lower_optimistic};
 pub use ctx::{Ctx, Retries};
 pub use error::{Error, Result};
 pub use futures_util::{future::LocalBoxFuture, join};
-pub use instance::{Declares, Fresh, Instance, Isolation, Step, TxEnd};
-pub use observe::{Observer, Seen, What};
+pub use instance::{Declares, Fresh, Instance, Isolation, Order, Step, TxEnd};
+pub use observe::{Look, Observer, Seen, What};
 pub use reply::{client_view, decode_reply, encode_reply};
 pub use triptych_model as model;
 pub use triptych_model::{

@@ -3,10 +3,23 @@
 //!
 //! An [`Observer`] is attached to a context ([`crate::Ctx::observe`]) by whoever wraps a function's
 //! handler, so no runtime has to know of it. It hears every operation on data once it has returned,
-//! again when an execution is repeated: (instance, step) says which are the same.
+//! again when an execution is repeated: (instance, step) says which are the same. Of calls it hears
+//! before they are made as well: a callee begins in between, and what happened before a call happened
+//! before everything in the callee.
 
 use crate::{Change, Step, Updated};
 use triptych_model::{Name, Value};
+
+/// How a value was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Alone.
+    One,
+    /// As one of several keys that were asked for together.
+    Many,
+    /// By a scan, which is not atomic, and no part of what a cache orders.
+    Scan,
+}
 
 /// Hears of operations.
 pub trait Observer {
@@ -40,6 +53,8 @@ pub enum What<'a> {
         key: &'a str,
         /// What was there.
         value: Option<&'a Value>,
+        /// How.
+        look: Look,
     },
     /// A value was replaced.
     Write {
@@ -60,6 +75,24 @@ pub enum What<'a> {
         changes: &'a [Change],
         /// What came of it.
         updated: Updated,
+    },
+    /// A function is about to be called, or a call to be handed over.
+    Calling {
+        /// The function.
+        function: &'a Name,
+        /// The entry point.
+        op: &'a Name,
+        /// What it is asked.
+        input: &'a Value,
+    },
+    /// The function that was about to be called at this step has answered, well or not.
+    Called {
+        /// The function.
+        function: &'a Name,
+        /// The entry point.
+        op: &'a Name,
+        /// What it was asked.
+        input: &'a Value,
     },
     /// The transaction begins.
     Begin,

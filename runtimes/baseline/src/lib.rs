@@ -11,7 +11,7 @@ mod machine;
 use instance::Run;
 use std::cell::Cell;
 use std::rc::Rc;
-use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, State, Value};
+use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, Order, State, Value};
 use triptych_faas::{Answer, Deployment, Execution, Handler, InvokeError, Machine, Payload, Timer};
 use triptych_site::{Effects, Envelope, Site, tables};
 
@@ -19,9 +19,8 @@ use triptych_site::{Effects, Envelope, Site, tables};
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::None,
-    order: true,
+    order: Order::RealTime,
     durable: true,
-    linearizable: true,
 };
 
 /// What all executions share.

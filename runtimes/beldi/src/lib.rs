@@ -38,7 +38,9 @@ pub use progress::Contention;
 
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
-use triptych_api::{App, Declares, Isolation, Name, Retries, State, Value, Workflow, client_view};
+use triptych_api::{
+    App, Declares, Isolation, Name, Order, Retries, State, Value, Workflow, client_view,
+};
 use triptych_faas::{
     Answer, Deployment, Gauges, Handler, InvokeError, Machine, Payload, Platform, Timer,
 };
@@ -49,9 +51,8 @@ use triptych_world::{Nanos, World};
 pub const DECLARES: Declares = Declares {
     exactly_once: true,
     transaction: Isolation::Serializable,
-    order: true,
+    order: Order::RealTime,
     durable: true,
-    linearizable: true,
 };
 
 /// What Beldi promises on transactions of the store.

@@ -35,7 +35,7 @@ use dump::Watch;
 use meter::Log;
 use std::rc::Rc;
 use triptych_api::model::to_value;
-use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, State, Value, client_view};
+use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, Order, State, Value, client_view};
 use triptych_faas::{
     Answer, Deployment, Gauges, Handler, InvokeError, Machine, Payload, Timer, timer_payload,
 };
@@ -48,9 +48,8 @@ use wrapper::{RESTART, SWEEP};
 pub const DECLARES: Declares = Declares {
     exactly_once: true,
     transaction: Isolation::Serializable,
-    order: true,
+    order: Order::RealTime,
     durable: true,
-    linearizable: true,
 };
 
 /// The logbook of an installation.

@@ -11,7 +11,7 @@ use triptych_api::{
 use triptych_boki::deploy_on_model_log_with;
 use triptych_faas::{Platform, PoolConfig, SimPool};
 use triptych_log::Conduct;
-use triptych_site::{Site, Timing};
+use triptych_site::{SERVERS, Site, Timing};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_world::fault::{Action, CrashKind, Faults, Injection};
 use triptych_world::latency::Profile;
@@ -139,6 +139,7 @@ fn run(op: &'static str, crash: Option<u32>) -> Took {
                 gc_period: None,
                 ..Timing::default()
             },
+            servers: SERVERS,
         };
         let fresh = Conduct {
             stale: 0.0,

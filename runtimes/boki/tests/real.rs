@@ -8,7 +8,7 @@ use triptych_api::Retries;
 use triptych_boki::{deploy, deploy_on_model_log, deploy_with};
 use triptych_faas::{PoolConfig, SimPool};
 use triptych_log::{Conduct, ModelLog};
-use triptych_site::Site;
+use triptych_site::{SERVERS, Site};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_world::latency::Profile;
 use triptych_world::{Options, World};
@@ -24,6 +24,7 @@ fn site(world: &World) -> Site {
         app: Rc::new(common::app()),
         retries: Retries(0),
         timing: common::timing(),
+        servers: SERVERS,
     }
 }
 

@@ -303,4 +303,3 @@ impl<Q: Part, A: Part, P: Part> Node for Broker<Q, A, P> {
         ]
     }
 }
-

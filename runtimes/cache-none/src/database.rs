@@ -12,8 +12,7 @@ use triptych_mesh::Key;
 use triptych_site::tables::{set, unchanged, updated};
 use triptych_site::{KEY, VALUE};
 use triptych_store::{
-    Cancellation, Key as StoreKey, Request, Response, Return, Store, StoreError, Write,
-    patient,
+    Cancellation, Key as StoreKey, Request, Response, Return, Store, StoreError, Write, patient,
 };
 use triptych_world::{MS, Scope, World};
 
@@ -300,7 +299,9 @@ impl At {
             match self.call(request).await {
                 Ok(Response::Item(item)) => {
                     let document = item.and_then(|mut item| item.remove(VALUE));
-                    let sum = document.as_ref().and_then(|document| sum(document, changes));
+                    let sum = document
+                        .as_ref()
+                        .and_then(|document| sum(document, changes));
                     let applied = true;
                     return Ok(Outcome::Changed(Updated { applied, sum }, document));
                 }
@@ -346,4 +347,3 @@ fn sum(document: &Value, changes: &[Change]) -> Option<i64> {
     })?;
     document.get(added)?.as_int()
 }
-

@@ -41,7 +41,7 @@ pub use writes::Writes;
 
 use cluster::{CENTRE, Make, lan};
 use std::rc::Rc;
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_site::Site;
@@ -52,13 +52,9 @@ use triptych_world::{MS, World};
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::None,
-    order: false,
+    order: Order::None,
     durable: true,
-    linearizable: false,
 };
-
-/// So many servers, as in the published experiments.
-pub const SERVERS: u16 = 3;
 
 /// Starts plain caches in a world of virtual time.
 pub fn start(
@@ -79,6 +75,6 @@ pub fn start(
 pub fn deploy(site: Site) -> Rc<dyn Deployment> {
     // As often as HydroCache refreshes.
     let config = Config { period: 100 * MS };
-    let system = Plain::start(&site, lan(), SERVERS, config);
+    let system = Plain::start(&site, lan(), site.servers, config);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

@@ -249,7 +249,10 @@ impl Server {
         if let Then::Read { missing, .. } = &then {
             for key in missing {
                 let fetches = self.fetching.get_mut(key);
-                if fetches.is_some_and(|fetches| { *fetches -= 1; *fetches == 0 }) {
+                if fetches.is_some_and(|fetches| {
+                    *fetches -= 1;
+                    *fetches == 0
+                }) {
                     self.fetching.remove(key);
                 }
             }
@@ -310,9 +313,10 @@ impl Server {
     fn topic(&mut self, topic: Topic, out: &mut Send) {
         for news in self.feed.on_topic(topic) {
             // Also what it has written itself: a fetch may have been under way meanwhile.
-            let kept = news.keys.into_iter().filter(|key| {
-                self.lines.contains_key(key) || self.fetching.contains_key(key)
-            });
+            let kept = news
+                .keys
+                .into_iter()
+                .filter(|key| self.lines.contains_key(key) || self.fetching.contains_key(key));
             self.stale.extend(kept);
         }
         // Nothing depends on what is covered here, so what was heard counts.
@@ -329,7 +333,10 @@ impl Server {
         // What is being fetched for the first time waits for the next time.
         let (kept, rest): (Vec<Key>, Vec<Key>) =
             stale.into_iter().partition(|key| lines.contains_key(key));
-        self.stale.extend(rest.into_iter().filter(|key| self.fetching.contains_key(key)));
+        self.stale.extend(
+            rest.into_iter()
+                .filter(|key| self.fetching.contains_key(key)),
+        );
         for keys in kept.chunks(BATCH) {
             let keys = keys.to_vec();
             let query = Query::Get { keys: keys.clone() };

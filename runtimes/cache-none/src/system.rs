@@ -112,7 +112,10 @@ impl System for Plain {
     fn merge(&self, (): &mut (), (): ()) {}
 
     async fn pending(&self) -> Told<u64> {
-        let stale = self.cluster.as_ref().map(|cluster| sums(cluster, &["stale"]));
+        let stale = self
+            .cluster
+            .as_ref()
+            .map(|cluster| sums(cluster, &["stale"]));
         Ok(stale.map_or(0, |stale| stale.values().sum()))
     }
 

@@ -123,17 +123,21 @@ impl<S: System> Run<S> {
         self.shared.system.join(&mut mine.context, branch.context);
     }
 
+    /// A branch has ended where this one goes on.
+    fn meet(&self, mine: &mut Carried<S::Context>, branch: Carried<S::Context>) {
+        if !self.has(Bug::BranchLost) {
+            self.join(mine, branch);
+        }
+    }
+
     /// Does an operation with what its branch carries.
     async fn operation<T>(
         &self,
         step: &Step,
         work: impl AsyncFnOnce(&Here, &mut Carried<S::Context>) -> Result<T>,
     ) -> Result<T> {
-        let mut mine = self.branches.borrow_mut().enter(step, |mine, branch| {
-            if !self.has(Bug::BranchLost) {
-                self.join(mine, branch);
-            }
-        });
+        let meet = |mine: &mut _, branch| self.meet(mine, branch);
+        let mut mine = self.branches.borrow_mut().enter(step, meet);
         if mine.rest.doomed {
             return Err(doomed());
         }
@@ -150,8 +154,8 @@ impl<S: System> Run<S> {
 
     /// All that it carries at its end.
     pub(crate) fn end(&self) -> Carried<S::Context> {
-        let join = |mine: &mut _, branch| self.join(mine, branch);
-        self.branches.borrow_mut().end(join)
+        let meet = |mine: &mut _, branch| self.meet(mine, branch);
+        self.branches.borrow_mut().end(meet)
     }
 
     /// Tells the system what the function announces to read itself.
@@ -368,8 +372,8 @@ impl<S: System> Instance for Run<S> {
         if S::ATOMIC && end == TxEnd::Abort && !self.has(Bug::AbortKeepsWrites) {
             let mut branches = self.branches.borrow_mut();
             let undone = branches.take(&body);
-            let join = |mine: &mut _, branch| self.join(mine, branch);
-            let mut mine = branches.enter(&tx, join);
+            let meet = |mine: &mut _, branch| self.meet(mine, branch);
+            let mut mine = branches.enter(&tx, meet);
             for body in undone {
                 mine.rest.doomed |= body.rest.doomed;
                 self.shared.system.undo(&mut mine.context, body.context);

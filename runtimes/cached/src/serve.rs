@@ -268,27 +268,11 @@ async fn handle<S: System>(run: &Rc<Run<S>>, call: Call, announced: &[Key]) -> R
 
 /// Ends an attempt at its root, whose code ended like this.
 async fn finish<S: System>(run: &Rc<Run<S>>, ended: Result<Value>) -> Result<End> {
-    let (shared, bug) = (&run.shared, run.shared.bug);
+    let shared = &run.shared;
     let mut carried = run.end();
     let committed = match &ended {
-        _ if carried.rest.doomed => Ok(()),
-        Ok(reply) => {
-            let well = decode_reply(reply).is_ok() || bug == Some(Bug::CommitOnRefusal);
-            match well || !S::ATOMIC {
-                true => {
-                    let here = run.here(&Step::new("commit"));
-                    let committed = shared.system.commit(&here, &mut carried.context).await;
-                    let committed = carried.rest.judge(committed);
-                    let well = committed.is_ok() && well;
-                    match well {
-                        true => hand_over(run, &mut carried).await,
-                        false => committed,
-                    }
-                }
-                false => Ok(()),
-            }
-        }
-        Err(_) => Ok(()),
+        Ok(reply) if !carried.rest.doomed => commit(run, reply, &mut carried).await,
+        _ => Ok(()),
     };
     let here = run.here(&Step::new("cleanup"));
     shared.system.cleanup(&here, &carried.context).await;
@@ -297,7 +281,7 @@ async fn finish<S: System>(run: &Rc<Run<S>>, ended: Result<Value>) -> Result<End
     }
     let reply = ended?;
     committed?;
-    let session = match bug {
+    let session = match shared.bug {
         Some(Bug::SessionDropped) => S::Session::default(),
         _ => shared.system.session(&carried.context),
     };
@@ -306,8 +290,20 @@ async fn finish<S: System>(run: &Rc<Run<S>>, ended: Result<Value>) -> Result<End
     Ok(End::Replied(reply, kept(session, run.home)))
 }
 
-/// Hands over what the attempt sent.
-async fn hand_over<S: System>(run: &Run<S>, carried: &mut Carried<S::Context>) -> Result<()> {
+/// Commits an attempt that has this reply, unless a refusal undoes it, and hands over what it sent.
+async fn commit<S: System>(
+    run: &Rc<Run<S>>,
+    reply: &Value,
+    carried: &mut Carried<S::Context>,
+) -> Result<()> {
+    let shared = &run.shared;
+    let refused = decode_reply(reply).is_err() && shared.bug != Some(Bug::CommitOnRefusal);
+    if S::ATOMIC && refused {
+        return Ok(());
+    }
+    let here = run.here(&Step::new("commit"));
+    let committed = shared.system.commit(&here, &mut carried.context).await;
+    carried.rest.judge(committed)?;
     for (_, event) in std::mem::take(&mut carried.rest.events) {
         run.hand_over(event, &carried.context).await?;
     }

@@ -6,6 +6,7 @@
 //!
 //! * `plain`: [`deploy`], causal consistency; and as `compat`, with last writer wins.
 //! * `tcc`: transactional causal consistency.
+//! * `source`: the servers of an installation, as a simulated cluster.
 //! * `servers`: the way from an execution to the servers.
 //! * [`model`]: a ring in memory, to test with.
 //!
@@ -22,22 +23,21 @@ mod tcc;
 use model::{Conduct, ModelRing};
 use plain::Plain;
 use servers::Servers;
-use source::Source;
+use source::{NoServers, Source};
 use std::rc::Rc;
 use tcc::Tcc;
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_site::Site;
 
-/// What CausalMesh promises. Acknowledged writes are on enough servers to survive the crashes that are
-/// planned for: none, on the model.
+/// What CausalMesh promises. A write that is acknowledged is in the memory of two servers, and some time
+/// later in the store: it survives the failure of one server at a time.
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::None,
-    order: true,
+    order: Order::Causal,
     durable: true,
-    linearizable: false,
 };
 
 /// What CausalMesh-TCC promises.
@@ -49,7 +49,7 @@ pub const DECLARES_TCC: Declares = Declares {
 /// What CausalMesh promises where the last writer wins: of two concurrent changes of a list, one is
 /// lost that was acknowledged, and whoever has seen it may not see it again.
 pub const DECLARES_COMPAT: Declares = Declares {
-    order: false,
+    order: Order::None,
     durable: false,
     ..DECLARES
 };
@@ -80,12 +80,29 @@ pub enum Bug {
     WrittenOneByOne,
 }
 
-/// Puts the site's app on a model of the ring in memory.
+/// Puts the site's app on CausalMesh, with a simulated ring of three servers beside it, links as in the
+/// profile `ec2-lan`. An execution is on the host of one of the servers, which the policy chooses. A
+/// site of real time is refused at [`Deployment::prepare`], because there are no servers that its
+/// processes could share.
+pub fn deploy(site: Site, variant: Variant, policy: Policy) -> Rc<dyn Deployment> {
+    let (servers, source) = match site.world.is_virtual() {
+        true => {
+            let mesh = source::start(&site, variant == Variant::LastWriterWins);
+            (Servers::new(source::ports(&mesh)), Source::Mesh(mesh))
+        }
+        false => (Servers::new(vec![Rc::new(NoServers)]), Source::None),
+    };
+    on_servers(site, variant, policy, (servers, source), None)
+}
+
+/// Puts the site's app on a model of the ring in memory ([`ModelRing`]), which promises no more than a
+/// ring must.
 pub fn deploy_on_model(site: Site, variant: Variant, policy: Policy) -> Rc<dyn Deployment> {
     deploy_on_model_with(site, variant, policy, Conduct::default(), None)
 }
 
-/// The same with a ring that behaves like this, and with a seeded defect, if there is one.
+/// The same with a ring that behaves like this, and with a seeded defect, if there is one. Whether
+/// updates merge is the variant's to say.
 pub fn deploy_on_model_with(
     site: Site,
     variant: Variant,
@@ -93,6 +110,10 @@ pub fn deploy_on_model_with(
     conduct: Conduct,
     bug: Option<Bug>,
 ) -> Rc<dyn Deployment> {
+    let conduct = Conduct {
+        compat: variant == Variant::LastWriterWins,
+        ..conduct
+    };
     let ring = ModelRing::new(&site.world, Rc::clone(&site.store), conduct);
     let servers = Servers::new(ring.ports());
     let source = match site.world.is_virtual() {
@@ -127,7 +148,6 @@ fn on_servers(
             let system = Plain {
                 servers,
                 source,
-                last_writer_wins: variant == Variant::LastWriterWins,
                 bug,
             };
             deploy_with(site, system, policy, shared)

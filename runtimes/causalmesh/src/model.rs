@@ -10,7 +10,7 @@
 
 use futures_util::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use triptych_api::{Name, State, Updated, Value};
@@ -39,6 +39,9 @@ pub struct Conduct {
     pub unavailable: f64,
     /// How often nobody knows what became of a write: half of these have taken effect.
     pub unknown: f64,
+    /// Whether an update becomes the whole document that its head saw, so that of two concurrent ones
+    /// the later wins. Otherwise they merge.
+    pub compat: bool,
     /// A seeded defect of the protocol.
     pub bug: Option<Bug>,
 }
@@ -55,6 +58,7 @@ impl Default for Conduct {
             keep: SECOND,
             unavailable: 0.0,
             unknown: 0.0,
+            compat: false,
             bug: None,
         }
     }
@@ -86,6 +90,8 @@ struct Server {
     core: Core,
     /// Sent to the next one and not arrived, in order, each with the hops behind it.
     link: VecDeque<(Arc<Version>, u32)>,
+    /// The clock of the newest write of each head that is known to be stable here.
+    newest: BTreeMap<Slot, Clock>,
     /// Keys that it keeps and that are newer than in the store.
     behind: BTreeSet<Key>,
     /// Whether a task writes them.
@@ -98,6 +104,7 @@ impl ModelRing {
         let server = |n| Server {
             core: Core::new(Slot(n), true, conduct.bug),
             link: VecDeque::new(),
+            newest: BTreeMap::new(),
             behind: BTreeSet::new(),
             writing: false,
         };
@@ -212,7 +219,7 @@ impl Port for At {
 fn failure(refused: Refused) -> Failure {
     match refused {
         Refused::Missing { origin, .. } => Failure::Lost(origin),
-        Refused::NoServer(_) => Failure::Bad(refused.to_string()),
+        Refused::NoServer(_) | Refused::Malformed(_) => Failure::Bad(refused.to_string()),
         Refused::SnapshotTooOld => Failure::SnapshotTooOld,
         Refused::NotLoaded(_) => Failure::Unavailable,
     }
@@ -251,7 +258,8 @@ impl Inner {
             let mut servers = self.servers.borrow_mut();
             let many = servers.len();
             let core = &mut servers[at].core;
-            let reply = answer(core, many, request, &mut sent).map_err(failure)?;
+            let compat = self.conduct.compat;
+            let reply = answer(core, many, compat, request, &mut sent).map_err(failure)?;
             with_stable(reply, core.stable())
         };
         if let Some(version) = sent {
@@ -322,6 +330,11 @@ impl Inner {
 
     /// A server knows that a version is stable.
     fn settled(self: &Rc<Self>, at: usize, version: &Version) {
+        {
+            let mut servers = self.servers.borrow_mut();
+            let newest = servers[at].newest.entry(version.origin).or_default();
+            newest.join(&version.clock);
+        }
         let horizon = self.horizon(at);
         let (inner, keep) = (Rc::clone(self), self.conduct.keep);
         self.world.after(keep, move || {
@@ -340,23 +353,23 @@ impl Inner {
         }
     }
 
-    /// What every write that a server has not applied comes after: of each head, what its newest
-    /// write counts, if that is applied here.
+    /// What every write counts that a server has not applied: of each head, what its newest write
+    /// counts that is applied here; or what its next one will count, if nothing of it is missing.
     fn horizon(&self, at: usize) -> Clock {
         let servers = self.servers.borrow();
-        let applied = servers[at].core.applied();
-        let mut horizon: Option<Clock> = None;
-        for head in servers.iter() {
+        let here = &servers[at];
+        let ahead = |head: &Server| {
             let (slot, clock) = (head.core.slot(), head.core.clock());
-            if applied.get(slot) < clock.get(slot) {
-                return Clock::default();
+            match here.core.applied().get(slot) < clock.get(slot) {
+                true => here.newest.get(&slot).cloned().unwrap_or_default(),
+                false => clock.clone(),
             }
-            horizon = Some(match horizon {
-                None => clock.clone(),
-                Some(horizon) => horizon.meet(clock),
-            });
-        }
-        horizon.unwrap_or_default()
+        };
+        let all = servers
+            .iter()
+            .map(ahead)
+            .reduce(|both, one| both.meet(&one));
+        all.unwrap_or_default()
     }
 
     // ---- The store behind ----
@@ -419,6 +432,7 @@ impl Inner {
 fn answer(
     core: &mut Core,
     servers: usize,
+    compat: bool,
     request: Request,
     sent: &mut Option<Arc<Version>>,
 ) -> Result<Reply, Refused> {
@@ -460,14 +474,19 @@ fn answer(
             let seen = core.read(servers, &deps, &own, keys)?;
             let seen = seen.into_iter().next().unwrap_or_default();
             let condition = condition.as_ref().filter(|_| known.is_none());
-            let (updated, _) = core.consider(servers, &deps, &own, &key, condition, &changes)?;
+            let (updated, document) =
+                core.consider(servers, &deps, &own, &key, condition, &changes)?;
             let version = match (known, updated.applied) {
                 (Some(known), _) => Some(known),
                 (None, false) => None,
                 (None, true) => {
                     let mut before = Clock::default();
                     own.iter().for_each(|own| before.join(&own.clock));
-                    let ops = vec![(key, Op::Change(changes))];
+                    let op = match compat {
+                        true => Op::Put(document),
+                        false => Op::Change(changes),
+                    };
+                    let ops = vec![(key, op)];
                     let version = core.write(servers, &deps, &before, write, ops)?;
                     *sent = Some(Arc::clone(&version));
                     Some(version)

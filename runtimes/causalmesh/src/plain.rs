@@ -9,16 +9,13 @@ use triptych_api::{Result, State, Updated, Value};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
 use triptych_mesh::{Context, Key, Op, Reply, Request};
-use triptych_site::{Site, tables};
+use triptych_site::Site;
 use triptych_store::TableSchema;
 
 /// See the module documentation.
 pub(crate) struct Plain {
     pub(crate) servers: Servers,
     pub(crate) source: Source,
-    /// Whether of concurrent changes of a document one wins as a whole: an update is a replacement
-    /// by what the client has made of what it saw.
-    pub(crate) last_writer_wins: bool,
     pub(crate) bug: Option<Bug>,
 }
 
@@ -105,15 +102,6 @@ impl System for Plain {
             }
             Edit::Update { condition, changes } => (condition, changes),
         };
-        if self.last_writer_wins {
-            let seen = self.read(here, context, std::slice::from_ref(&key)).await?;
-            let seen = seen.first().and_then(Option::as_ref);
-            let (updated, document) = tables::updated(seen, condition.as_ref(), &changes);
-            if let Some(document) = document {
-                self.put(here, context, key, document).await?;
-            }
-            return Ok(updated);
-        }
         let request = Request::Update {
             write: here.write,
             deps: context.deps.clone(),

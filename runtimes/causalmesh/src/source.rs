@@ -1,39 +1,104 @@
 //! Where the cache servers come from, and what can be asked of them all.
 
 use crate::model::ModelRing;
+use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
-use triptych_api::State;
+use triptych_api::{Name, State};
 use triptych_cached::Told;
 use triptych_faas::Gauges;
+use triptych_mesh::backing::tables::TableBridge;
+use triptych_mesh::sim::{Backing, SimMesh, lan};
+use triptych_mesh::{Bugs, Config, Failure, Level, Port, Reply, Request};
 use triptych_site::{Site, tables};
 use triptych_store::TableSchema;
+use triptych_world::{Nanos, SECOND};
+
+/// How many servers there are, as in the published experiments (specification §11.1).
+const SERVERS: u16 = 3;
+/// How long the servers may take until they serve.
+const PATIENCE: Nanos = 60 * SECOND;
 
 /// Why nothing works in a world of real time.
 const NO_SERVERS: &str = "causalmesh needs cache servers: in real time its functions run in processes \
                           of their own, and none are configured that they could share";
 
+/// What stands where servers should be: it refuses everything.
+pub(crate) struct NoServers;
+
+impl Port for NoServers {
+    fn ask(&self, _: Request) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
+        Box::pin(async { Err(Failure::Bad(NO_SERVERS.to_owned())) })
+    }
+}
+
+/// What says how much a server has not done yet.
+const WAITING: [&str; 5] = ["unstable", "link", "dirty", "waiting", "found"];
+/// What is worth watching of a server.
+const WATCHED: [&str; 3] = ["unstable", "dirty", "keys"];
+
 /// See the module documentation.
 pub(crate) enum Source {
+    /// A simulated cluster, made for this installation.
+    Mesh(SimMesh),
     /// A model in memory.
     Model(ModelRing),
     /// The world is a real one, and nobody has said where the servers are.
     None,
 }
 
+/// Starts the servers of an installation: a write is acknowledged once one further server has it.
+pub(crate) fn start(site: &Site, compat: bool) -> SimMesh {
+    let config = Config {
+        compat,
+        ..Config::of(SERVERS, Level::Replicated)
+    };
+    let functions = site.app.functions.iter();
+    let tables = functions.flat_map(|function| &function.tables);
+    let backing = Backing {
+        store: Rc::clone(&site.store),
+        tables: tables.cloned().collect(),
+    };
+    let mesh = SimMesh::start(&site.world, config, lan(), Some(backing), Bugs::default());
+    mesh.expect("there are more servers than replicas")
+}
+
+/// A way to each server, on its host.
+pub(crate) fn ports(mesh: &SimMesh) -> Vec<Rc<dyn Port>> {
+    mesh.servers().iter().map(|&at| mesh.port(at)).collect()
+}
+
 impl Source {
     pub(crate) fn tables(&self) -> Vec<TableSchema> {
-        Vec::new()
+        match self {
+            Source::Mesh(_) => vec![TableBridge::schema()],
+            Source::Model(_) | Source::None => Vec::new(),
+        }
     }
 
     pub(crate) async fn ready(&self) -> Told<()> {
         match self {
             Source::Model(_) => Ok(()),
+            Source::Mesh(mesh) => match mesh.ready(PATIENCE).await {
+                true => Ok(()),
+                false => Err(format!(
+                    "the cache servers are not ready after {} s",
+                    PATIENCE / SECOND
+                )),
+            },
             Source::None => Err(NO_SERVERS.to_owned()),
         }
     }
 
     pub(crate) async fn pending(&self) -> Told<u64> {
         match self {
+            Source::Mesh(mesh) => Ok(match mesh.quiet(0).await {
+                true => 0,
+                false => WAITING
+                    .map(|gauge| sum(mesh, gauge))
+                    .iter()
+                    .sum::<u64>()
+                    .max(1),
+            }),
             Source::Model(ring) => Ok(ring.pending()),
             Source::None => Ok(0),
         }
@@ -51,14 +116,26 @@ impl Source {
     pub(crate) fn counters(&self) -> Gauges {
         match self {
             Source::Model(ring) => ring.counters(),
-            Source::None => Gauges::new(),
+            Source::Mesh(_) | Source::None => Gauges::new(),
         }
     }
 
     pub(crate) async fn gauges(&self) -> Told<Gauges> {
         match self {
+            Source::Mesh(mesh) => {
+                let gauges = WATCHED.iter();
+                let named =
+                    gauges.map(|name| (Name::from(format!("cache {name}")), sum(mesh, name)));
+                Ok(named.collect())
+            }
             Source::Model(ring) => Ok(ring.gauges()),
             Source::None => Ok(Gauges::new()),
         }
     }
+}
+
+/// A gauge of all servers together.
+fn sum(mesh: &SimMesh, gauge: &str) -> u64 {
+    let servers = mesh.servers().iter();
+    servers.filter_map(|&at| mesh.gauge(at, gauge)).sum()
 }

@@ -172,7 +172,7 @@ fn an_event_goes_on_from_what_its_sender_did() {
 /// Whether a session that reads again and again, everywhere, ever saw a number go down.
 fn goes_back(seed: u64, variant: Variant, bug: Option<Bug>) -> bool {
     let conduct = Conduct {
-        hop: 40 * MS,
+        hop: 8 * MS,
         ..Conduct::default()
     };
     with(seed, variant, conduct, bug, |cloud| async move {
@@ -181,14 +181,14 @@ fn goes_back(seed: u64, variant: Variant, bug: Option<Bug>) -> bool {
             let world = cloud.world.clone();
             world.spawn("writer", async move {
                 let mut session = Value::Null;
-                for n in 0..20 {
+                for n in 0..60 {
                     let write = vec![put("x", n as i64)];
                     cloud.ask(n, write, &mut session).await;
                 }
             })
         };
         let (mut session, mut last, mut back) = (Value::Null, None, false);
-        for n in 100..140 {
+        for n in 100..400 {
             let saw = cloud.ask(n, vec![get("x")], &mut session).await;
             back |= saw[0] < last;
             last = saw[0];
@@ -201,12 +201,15 @@ fn goes_back(seed: u64, variant: Variant, bug: Option<Bug>) -> bool {
 #[test]
 fn a_session_never_sees_less_than_it_saw() {
     for variant in ALL {
-        assert!((0..20).all(|seed| !goes_back(seed, variant, None)));
+        assert!((0..10).all(|seed| !goes_back(seed, variant, None)));
         let bug = side(Side::SessionDropped);
-        assert!((0..20).any(|seed| goes_back(seed, variant, bug)));
+        assert!(
+            (0..10).any(|seed| goes_back(seed, variant, bug)),
+            "{variant:?}"
+        );
     }
     let bug = Some(Bug::ReadsForgotten);
-    assert!((0..20).any(|seed| goes_back(seed, Variant::Causal, bug)));
+    assert!((0..10).any(|seed| goes_back(seed, Variant::Causal, bug)));
 }
 
 #[test]

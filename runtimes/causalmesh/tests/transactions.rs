@@ -23,7 +23,7 @@ fn quick() -> Conduct {
 /// How often a workflow saw two keys differ that are always written together: at once, and in two
 /// functions on two servers.
 fn torn(seed: u64, variant: Variant, bug: Option<Bug>) -> usize {
-    with(seed, variant, quick(), bug, |cloud| async move {
+    with(seed, variant, quick(), bug, move |cloud| async move {
         let writer = |client: u64| {
             let cloud = Rc::clone(&cloud);
             let world = cloud.world.clone();
@@ -49,7 +49,9 @@ fn torn(seed: u64, variant: Variant, bug: Option<Bug>) -> usize {
             writer.await;
         }
         let state = cloud.end().await;
-        assert_eq!(row(&state, "a"), row(&state, "b"));
+        if variant == Variant::Tcc && bug.is_none() {
+            assert_eq!(row(&state, "a"), row(&state, "b"));
+        }
         torn
     })
 }
@@ -143,26 +145,27 @@ fn a_snapshot_that_is_too_old_is_taken_again_and_counted() {
         ..Conduct::default()
     };
     let (aborts, given_up, saw) = with(1, Variant::Tcc, conduct, None, |cloud| async move {
-        let writer = {
+        let writer = |client: u64| {
             let cloud = Rc::clone(&cloud);
             let world = cloud.world.clone();
             world.spawn("writer", async move {
                 let mut session = Value::Null;
-                for n in 0..200 {
+                for n in 0..50 {
                     let calls = vec![add("n", 1), Do::Call(vec![add("m", 1)])];
-                    cloud.ask(1_000 + n, calls, &mut session).await;
+                    cloud.ask(1_000 * client + n, calls, &mut session).await;
                 }
             })
         };
+        let writers: Vec<_> = (1..9).map(writer).collect();
         let reader = |client: u64| {
             let cloud = Rc::clone(&cloud);
             let world = cloud.world.clone();
             world.spawn("reader", async move {
                 let (mut session, mut saw) = (Value::Null, Vec::new());
-                for n in 0..3 {
+                for n in 0..6 {
                     // It calls on and on, each one deeper than the last, and reads at the end.
                     let end = vec![Do::Call(vec![sum("n")]), sum("m")];
-                    let program = (0..14).fold(end, |inner, _| vec![Do::Call(inner)]);
+                    let program = (0..20).fold(end, |inner, _| vec![Do::Call(inner)]);
                     let answer = cloud.send(10 * client + n, program, &session).await;
                     if answer.outcome == Outcome::Ok {
                         session = answer.session;
@@ -177,15 +180,17 @@ fn a_snapshot_that_is_too_old_is_taken_again_and_counted() {
         for reader in readers {
             saw.extend(reader.await);
         }
-        writer.await;
+        for writer in writers {
+            writer.await;
+        }
         let state = cloud.end().await;
-        assert_eq!(total(&state, "n"), Some(200));
+        assert_eq!(total(&state, "n"), Some(400));
         let counters = cloud.counters();
         let count = |name: &str| counters.get(name).copied().unwrap_or_default();
         (count("attempts aborted"), count("workflows given up"), saw)
     });
     assert!(aborts > 0);
-    assert_eq!(saw.len() as u64 + given_up, 18);
+    assert_eq!(saw.len() as u64 + given_up, 36);
     for saw in saw {
         let both = saw.as_list().expect("two sums");
         assert_eq!(both[0], both[1]);

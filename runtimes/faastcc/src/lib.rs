@@ -39,9 +39,9 @@ pub use storage::Storage;
 pub use system::{Context, FaasTcc, Session};
 
 use std::rc::Rc;
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 use triptych_cache_none::cluster::{Make, lan};
-use triptych_cache_none::{Cluster, SERVERS};
+use triptych_cache_none::Cluster;
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;
@@ -55,9 +55,8 @@ use triptych_world::{MS, Nanos, SECOND, World};
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::Tcc,
-    order: true,
+    order: Order::Causal,
     durable: true,
-    linearizable: false,
 };
 
 /// A seeded defect, to show that checkers see it.
@@ -122,11 +121,11 @@ pub fn start(
 
 /// Puts the site's app on it; functions roam at random.
 pub fn deploy(site: Site) -> Rc<dyn Deployment> {
-    deploy_with_config(site, SERVERS, Config::default())
+    deploy_with_config(site, Config::default())
 }
 
 /// The same with all that can be chosen.
-pub fn deploy_with_config(site: Site, servers: u16, config: Config) -> Rc<dyn Deployment> {
-    let system = FaasTcc::start(&site, lan(), servers, config);
+pub fn deploy_with_config(site: Site, config: Config) -> Rc<dyn Deployment> {
+    let system = FaasTcc::start(&site, lan(), site.servers, config);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

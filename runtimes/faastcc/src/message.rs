@@ -118,7 +118,9 @@ impl Part for Reply {
     fn size(&self) -> usize {
         match self {
             Reply::Read(got) => {
-                let sizes = got.iter().map(|got| got.value.as_ref().map_or(0, Value::size));
+                let sizes = got
+                    .iter()
+                    .map(|got| got.value.as_ref().map_or(0, Value::size));
                 sizes.map(|size| size + 16).sum()
             }
             Reply::Committed(_) => 8,

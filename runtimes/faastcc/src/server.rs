@@ -130,7 +130,10 @@ impl Server {
 
     /// Goes on with a read as far as the cache has what it needs.
     fn go_on(&mut self, now: Nanos, mut reading: Reading, out: &mut Send) {
-        let Some(promise) = self.promise.filter(|&promise| promise >= reading.interval.low) else {
+        let Some(promise) = self
+            .promise
+            .filter(|&promise| promise >= reading.interval.low)
+        else {
             self.waits += 1;
             self.waiting.push(reading);
             return self.ask(now, out);
@@ -152,7 +155,8 @@ impl Server {
         let keys: Vec<Key> = rest.map(|(_, key)| key.clone()).collect();
         self.misses += keys.len() as u64;
         let query = self.fetch(&keys);
-        self.desk.ask(query, Then::Read(reading, keys, promise), out);
+        self.desk
+            .ask(query, Then::Read(reading, keys, promise), out);
     }
 
     fn take(&self, reading: &mut Reading, got: Got) {

@@ -130,7 +130,8 @@ impl Storage {
 
     fn commit(&mut self, commit: Commit, out: &mut Send) {
         let distinct: BTreeSet<&Key> = commit.writes.iter().map(|(key, _)| key).collect();
-        if distinct.len() < commit.writes.len() || distinct.is_empty() || distinct.len() > TOGETHER {
+        if distinct.len() < commit.writes.len() || distinct.is_empty() || distinct.len() > TOGETHER
+        {
             let told = format!("a commit writes 1 to {TOGETHER} keys, each once");
             return answer(&commit, Err(Failure::Bad(told)), out);
         }

@@ -1,10 +1,10 @@
 //! FaaSTCC as functions use it: what a workflow's attempt carries, and what its operations ask of the
 //! servers.
 
-use crate::{Bug, Config};
 use crate::interval::Interval;
 use crate::message::{Peer, Reply, Request};
 use crate::stamp::Stamp;
+use crate::{Bug, Config};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use triptych_api::{Error, Result, Updated, Value};
@@ -77,7 +77,11 @@ impl FaasTcc {
         context: &mut Context,
         writes: Vec<(Key, Value)>,
     ) -> Result<()> {
-        match self.ports.ask(here, COMMIT, Request::Commit { writes }).await? {
+        match self
+            .ports
+            .ask(here, COMMIT, Request::Commit { writes })
+            .await?
+        {
             Reply::Committed(stamp) => {
                 context.committed = context.committed.max(stamp);
                 Ok(())
@@ -128,7 +132,11 @@ impl System for FaasTcc {
                 interval.high = interval.low;
             }
             let keys = other.clone();
-            let got = match self.ports.ask(here, READ, Request::Read { interval, keys }).await? {
+            let got = match self
+                .ports
+                .ask(here, READ, Request::Read { interval, keys })
+                .await?
+            {
                 Reply::Read(got) if got.len() == other.len() => got,
                 other => return Err(unexpected(&other)),
             };

@@ -30,7 +30,12 @@ fn what_is_not_kept_is_aborted_and_not_made_up() {
     let report = run(1..6, config);
     assert!(report.wrong.is_empty(), "{:?}", report.told);
     let kept = run(1..6, Config::default());
-    assert!(report.aborts > kept.aborts, "{} {}", report.aborts, kept.aborts);
+    assert!(
+        report.aborts > kept.aborts,
+        "{} {}",
+        report.aborts,
+        kept.aborts
+    );
 }
 
 #[test]

@@ -78,9 +78,9 @@ impl Cut {
         let oldest = self.oldest();
         for (key, line) in lines {
             let known = self.lines.entry(key.clone()).or_default();
-            let newer = known.last().is_none_or(|(_, old)| {
-                line.clock.covers(&old.clock) && line.clock != old.clock
-            });
+            let newer = known
+                .last()
+                .is_none_or(|(_, old)| line.clock.covers(&old.clock) && line.clock != old.clock);
             if newer {
                 known.push((self.seq, line));
                 forget(known, oldest);
@@ -208,7 +208,8 @@ mod tests {
 
     fn lines(all: &[(&str, Arc<Line>)]) -> BTreeMap<Key, Arc<Line>> {
         let all = all.iter();
-        all.map(|(name, line)| (key(name), Arc::clone(line))).collect()
+        all.map(|(name, line)| (key(name), Arc::clone(line)))
+            .collect()
     }
 
     fn attempt(root: u64) -> Attempt {
@@ -243,7 +244,8 @@ mod tests {
         cut.admit(lines(&[("a", line(4, &[]))]));
         let seen = |cut: &Cut, root, name| {
             let line = cut.held_line(&attempt(root), &key(name));
-            line.and_then(|line| line.value.clone()).and_then(|v| v.as_int())
+            line.and_then(|line| line.value.clone())
+                .and_then(|v| v.as_int())
         };
         assert_eq!((seen(&cut, 1, "a"), seen(&cut, 1, "b")), (Some(1), None));
         assert_eq!((seen(&cut, 2, "a"), seen(&cut, 2, "b")), (Some(2), Some(2)));

@@ -56,8 +56,7 @@ impl Server {
         fetch.asking = keys.into_iter().collect();
         fetch.rounds += 1;
         let keys = fetch.asking.clone();
-        self.desk
-            .ask(Query::Get { keys }, Then::Fetch(number), out);
+        self.desk.ask(Query::Get { keys }, Then::Fetch(number), out);
     }
 
     /// The database has answered.

@@ -99,7 +99,9 @@ impl Server {
         let puts = chunk.iter().map(|(key, value)| {
             let mut all = deps.clone();
             if !self.has(Bug::WritesApart) {
-                chunk.iter().for_each(|(key, _)| demand(&mut all, key, &own));
+                chunk
+                    .iter()
+                    .for_each(|(key, _)| demand(&mut all, key, &own));
             }
             // What it replaces is counted by the row's clock.
             all.remove(key);
@@ -118,7 +120,8 @@ impl Server {
             number,
             many,
         };
-        self.desk.ask(Query::Put { puts }, Then::Flush(writing), out);
+        self.desk
+            .ask(Query::Put { puts }, Then::Flush(writing), out);
     }
 
     /// The database has answered.

@@ -42,9 +42,9 @@ pub use server::{Bug, Config, Server};
 pub use system::{ClientBug, Context, Hydro, Session};
 
 use std::rc::Rc;
-use triptych_api::{Declares, Isolation};
+use triptych_api::{Declares, Isolation, Order};
 use triptych_cache_none::cluster::{Make, lan};
-use triptych_cache_none::{Broker, Cluster, SERVERS};
+use triptych_cache_none::{Broker, Cluster};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;
@@ -58,9 +58,8 @@ use triptych_world::World;
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::Tcc,
-    order: true,
+    order: Order::Causal,
     durable: true,
-    linearizable: false,
 };
 
 /// Which protocol workflows follow.
@@ -89,22 +88,21 @@ pub fn start(
 
 /// Puts the site's app on conservative HydroCache; functions roam at random.
 pub fn deploy_con(site: Site) -> Rc<dyn Deployment> {
-    deploy(site, Kind::Conservative, SERVERS, Config::default(), None)
+    deploy(site, Kind::Conservative, Config::default(), None)
 }
 
 /// Puts the site's app on optimistic HydroCache; functions roam at random.
 pub fn deploy_opt(site: Site) -> Rc<dyn Deployment> {
-    deploy(site, Kind::Optimistic, SERVERS, Config::default(), None)
+    deploy(site, Kind::Optimistic, Config::default(), None)
 }
 
 /// The same as both, with all that can be chosen.
 pub fn deploy(
     site: Site,
     kind: Kind,
-    servers: u16,
     config: Config,
     bug: Option<ClientBug>,
 ) -> Rc<dyn Deployment> {
-    let system = Hydro::start(&site, lan(), kind, servers, config, bug);
+    let system = Hydro::start(&site, lan(), kind, site.servers, config, bug);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

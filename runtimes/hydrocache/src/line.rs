@@ -83,7 +83,10 @@ pub fn attributes(value: Value, deps: &Deps, slot: Slot, number: u64) -> Row {
     Row::from([
         (Name::from(VALUE), value),
         (Name::from(DEPS), Value::Bytes(bytes.into())),
-        (Name::from(format!("{NUMBER}{}", slot.0)), Value::Int(number)),
+        (
+            Name::from(format!("{NUMBER}{}", slot.0)),
+            Value::Int(number),
+        ),
     ])
 }
 

@@ -267,7 +267,9 @@ impl Part for Peer {
     fn units(&self) -> usize {
         match self {
             Peer::Look { keys, .. } | Peer::Extend { keys, .. } => keys.len().max(1),
-            Peer::Lines { lines: Ok(lines), .. } => lines.len().max(1),
+            Peer::Lines {
+                lines: Ok(lines), ..
+            } => lines.len().max(1),
             Peer::Keep { lines, .. } => lines.len().max(1),
             _ => 1,
         }

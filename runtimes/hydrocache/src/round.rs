@@ -244,14 +244,7 @@ impl Server {
         }
     }
 
-    fn look(
-        &mut self,
-        now: Nanos,
-        born: Nanos,
-        mut round: Round,
-        keys: Vec<Key>,
-        out: &mut Send,
-    ) {
+    fn look(&mut self, now: Nanos, born: Nanos, mut round: Round, keys: Vec<Key>, out: &mut Send) {
         let seq = self.cut.pin(now, &round.attempt).seq;
         for key in &keys {
             let line = self.cut.at(key, seq).cloned();

@@ -277,14 +277,7 @@ impl Server {
     }
 
     /// Goes on with an optimistic read as far as it gets.
-    fn go_on(
-        &mut self,
-        now: Nanos,
-        client: From,
-        op: u64,
-        mut reading: Reading,
-        out: &mut Send,
-    ) {
+    fn go_on(&mut self, now: Nanos, client: From, op: u64, mut reading: Reading, out: &mut Send) {
         loop {
             let choice = reading.choose(&self.cut, self.me, self.config.bug);
             let wanted = reading.keys.get(reading.got.len()).cloned();

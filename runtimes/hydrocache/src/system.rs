@@ -1,10 +1,10 @@
 //! HydroCache as functions use it: what a workflow's attempt carries, and what its operations ask of
 //! the servers.
 
-use crate::{Config, Kind};
 use crate::choose::saw;
 use crate::line::{Deps, demand, trim};
 use crate::message::{Got, Held, Holds, Peer, Reply, Request};
+use crate::{Config, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::{Error, Result, Updated, Value};

@@ -33,7 +33,12 @@ fn snapshots_sessions_and_writes_hold() {
         assert!(report.attempts > 2_000 && report.reads > 5_000);
         // Only the optimistic ones are aborted often.
         let rare = report.aborts * 100 < report.attempts;
-        assert_eq!(rare, kind == Kind::Conservative, "{kind:?}: {}", report.aborts);
+        assert_eq!(
+            rare,
+            kind == Kind::Conservative,
+            "{kind:?}: {}",
+            report.aborts
+        );
     }
 }
 

@@ -5,7 +5,8 @@
 //! everything that the write depends on, and everything that its server accepted before it. A set of
 //! versions is therefore described by a clock exactly: of each server the first so many.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -26,24 +27,36 @@ impl fmt::Display for Slot {
 /// A vector clock. Servers that it does not name count as 0. It is a partial order ([`Clock::covers`])
 /// and has a total one that extends it ([`Clock::lex`]); neither is an operator, so that no `<` can
 /// mean the wrong one.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "Vec<u64>", into = "Vec<u64>")]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "Vec<u64>")]
 pub struct Clock(
-    /// Without zeros at the end, so that equal clocks have one form.
-    Vec<u64>,
+    /// Without zeros at the end, so that equal clocks have one form. At most [`PLACES`]. Those of small
+    /// rings are where the clock is: every entry has several, and they are copied at every read.
+    SmallVec<[u64; 4]>,
 );
 
+impl Serialize for Clock {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_slice().serialize(serializer)
+    }
+}
+
+/// So many places a [`Slot`] can name.
+const PLACES: usize = 1 << 16;
+
 impl From<Vec<u64>> for Clock {
+    /// Counts at places that no [`Slot`] can name are left out: there is no such server.
     fn from(mut counts: Vec<u64>) -> Self {
+        counts.truncate(PLACES);
         let len = counts.iter().rposition(|&count| count > 0);
         counts.truncate(len.map_or(0, |last| last + 1));
-        Clock(counts)
+        Clock(SmallVec::from_slice(&counts))
     }
 }
 
 impl From<Clock> for Vec<u64> {
     fn from(clock: Clock) -> Self {
-        clock.0
+        clock.0.into_vec()
     }
 }
 
@@ -70,8 +83,17 @@ impl Clock {
         }
     }
 
+    /// Counts so many writes of a server, if it has counted more.
+    pub fn lower(&mut self, slot: Slot, to: u64) {
+        if let Some(count) = self.0.get_mut(usize::from(slot.0)) {
+            *count = to.min(*count);
+        }
+        *self = Clock::from(std::mem::take(&mut self.0));
+    }
+
     /// Counts what another counts too.
     pub fn join(&mut self, other: &Clock) {
+        // No place is made for zeros: `other` does not end with one.
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
         }
@@ -96,7 +118,10 @@ impl Clock {
     #[must_use]
     pub fn meet(&self, other: &Clock) -> Clock {
         let both = self.0.iter().zip(&other.0).map(|(&a, &b)| a.min(b));
-        Clock::from(both.collect::<Vec<u64>>())
+        let mut both: SmallVec<[u64; 4]> = both.collect();
+        let len = both.iter().rposition(|&count| count > 0);
+        both.truncate(len.map_or(0, |last| last + 1));
+        Clock(both)
     }
 
     /// The servers of which it counts writes, with how many.
@@ -108,6 +133,12 @@ impl Clock {
     /// One more than the highest place of a server that it counts.
     pub fn width(&self) -> usize {
         self.0.len()
+    }
+
+    /// The server with the highest place of those that it counts.
+    pub fn last(&self) -> Option<Slot> {
+        let last = self.0.len().checked_sub(1);
+        last.map(|last| Slot(last as u16))
     }
 
     /// Whether it counts nothing.

@@ -10,6 +10,7 @@
 //! may conclude anything from it.
 
 use crate::Name;
+use crate::causes::Causes;
 use serde::{Deserialize, Serialize};
 
 /// The session of work that no client asked for (loading, collectors).
@@ -166,9 +167,22 @@ pub struct History {
     /// Repeated executions that saw something else than the first, in words: a runtime that
     /// promises exactly-once must not let that happen.
     pub diverged: Vec<String>,
+    /// What functions saw, and what happened before what. It is kept in a file of its own.
+    #[serde(skip)]
+    pub causes: Option<Causes>,
 }
 
 impl History {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        !self.has_lists() && self.causes.is_none()
+    }
+
+    /// Whether transactions on lists were recorded.
+    pub fn has_lists(&self) -> bool {
+        !self.keys.is_empty() || !self.left_out.is_empty()
+    }
+
     /// An element's name.
     pub fn element(&self, element: u32) -> Name {
         let named = self.names.get(element as usize).cloned();
@@ -238,6 +252,7 @@ mod tests {
             truncated: Some("cut".to_owned()),
             left_out: vec!["b: shrinks".to_owned()],
             diverged: Vec::new(),
+            causes: None,
         };
         let json = serde_json::to_string(&history).unwrap();
         assert_eq!(serde_json::from_str::<History>(&json).unwrap(), history);

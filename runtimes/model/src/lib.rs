@@ -6,6 +6,7 @@
 //! log, and [`Verdict`] is what the oracle says about a run. Nothing in this crate does any I/O,
 //! and nothing in it depends on another crate of the workspace.
 
+pub mod causes;
 pub mod history;
 mod journal;
 mod outcome;

@@ -84,6 +84,14 @@ pub struct RuleReport {
     pub violations: u64,
     /// The smallest witness (lowest request index), if there is a violation.
     pub witness: Option<Finding>,
+    /// Whether the runtime promises as much as the rule takes for granted. If it does not, its
+    /// violations are data and decide nothing.
+    #[serde(default = "asked", skip_serializing_if = "Clone::clone")]
+    pub asked: bool,
+}
+
+fn asked() -> bool {
+    true
 }
 
 impl RuleReport {
@@ -95,7 +103,19 @@ impl RuleReport {
             examined: 0,
             violations: 0,
             witness: None,
+            asked: true,
         }
+    }
+
+    /// The same rule, asked only if the runtime promises what it takes for granted.
+    #[must_use]
+    pub fn asked(self, asked: bool) -> Self {
+        RuleReport { asked, ..self }
+    }
+
+    /// Violations per million facts examined.
+    pub fn per_million(&self) -> f64 {
+        self.violations as f64 * 1e6 / self.examined.max(1) as f64
     }
 
     /// Examines one fact. A violation is told only if it becomes the witness: that of the lowest
@@ -138,6 +158,9 @@ pub struct Coverage {
     pub session_pairs: u64,
     /// Transactions that overlapped a conflicting one.
     pub conflicts: u64,
+    /// Looks at keys of which it is known what they had to show: what anomalies are counted by.
+    #[serde(default)]
+    pub looks: u64,
 }
 
 impl Coverage {
@@ -150,6 +173,7 @@ impl Coverage {
         self.faulted_effects += other.faulted_effects;
         self.session_pairs += other.session_pairs;
         self.conflicts += other.conflicts;
+        self.looks += other.looks;
     }
 }
 

@@ -16,7 +16,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use triptych_api::model::{OpRecord, Outcome, Random, mix_str};
-use triptych_api::{App, Coverage, Error, Evidence, Name, Result, RuleReport, State, Value};
+use triptych_api::{
+    App, Coverage, Error, Evidence, Isolation, Name, Order, Result, RuleReport, State, Value,
+};
 
 /// So many turns of tasks make a millisecond: few enough that timestamps are often equal.
 const TURNS_PER_MS: u64 = 50;
@@ -80,6 +82,8 @@ impl Run {
             ops: &self.ops,
             state: &self.state,
             settings: &self.settings,
+            isolation: Isolation::Serializable,
+            order: Order::RealTime,
         }
     }
 

@@ -13,7 +13,7 @@ mod run;
 use run::Memory;
 use std::cell::RefCell;
 use std::rc::Rc;
-use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, State, Value};
+use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, Order, State, Value};
 use triptych_faas::{Answer, Deployment, Execution, Handler, InvokeError, Payload, Timer};
 use triptych_site::{Envelope, Site};
 
@@ -21,9 +21,8 @@ use triptych_site::{Envelope, Site};
 pub const DECLARES: Declares = Declares {
     exactly_once: true,
     transaction: Isolation::Serializable,
-    order: true,
+    order: Order::RealTime,
     durable: true,
-    linearizable: true,
 };
 
 /// Puts the site's app into it. Of the site it uses the world and the app alone.

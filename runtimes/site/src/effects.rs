@@ -260,6 +260,7 @@ mod tests {
                 app: Rc::new(app),
                 retries: Retries(0),
                 timing: Timing::default(),
+                servers: crate::SERVERS,
             });
             tables::create(Rc::clone(&site), Vec::new()).await.unwrap();
             let scope = Scope::new(world.begin_request(0, 0), 1, Life::new());

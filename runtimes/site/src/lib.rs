@@ -40,7 +40,15 @@ pub struct Site {
     pub retries: Retries,
     /// The profile's timing.
     pub timing: Timing,
+    /// How many servers a runtime starts that brings servers of its own, such as caches beside the
+    /// functions: at least 1. Others do not look at it.
+    pub servers: u16,
 }
+
+/// The servers of a runtime that brings its own, unless somebody says otherwise.
+pub const SERVERS: u16 = 3;
+/// The most servers that may be asked for.
+pub const MOST_SERVERS: u16 = 64;
 
 /// What a profile states about time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ mod run;
 use run::{JOURNAL, OPEN, RESTART, serve};
 use std::rc::Rc;
 use triptych_api::model::name;
-use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, State, Value};
+use triptych_api::{Declares, Isolation, LocalBoxFuture, Name, Order, State, Value};
 use triptych_faas::{Answer, Deployment, Handler, InvokeError, Payload, Timer};
 use triptych_site::{Envelope, KEY, Site, tables};
 use triptych_store::TableSchema;
@@ -23,9 +23,8 @@ use triptych_store::TableSchema;
 pub const DECLARES: Declares = Declares {
     exactly_once: true,
     transaction: Isolation::None,
-    order: true,
+    order: Order::RealTime,
     durable: true,
-    linearizable: true,
 };
 
 /// Puts the site's app into it.

@@ -1,7 +1,7 @@
 //! The requests of a run, each a pure function of the seed and its position.
 
 use super::dataset::Dataset;
-use super::{compose_only, uniform};
+use super::{Mix, mix, published, reviews, uniform};
 use crate::draw::text;
 use crate::generator::{share, stream};
 use crate::zipf::Popularity;
@@ -12,6 +12,9 @@ use triptych_model::{Random, Value};
 const ZIPF_EXPONENT: f64 = 0.99;
 /// The length of a review.
 const TEXT_LENGTH: usize = 256;
+/// Its length and its rating as published with CausalMesh.
+const PUBLISHED_LENGTH: usize = 11;
+const PUBLISHED_RATING: i64 = 5;
 /// How many reviews a reader asks for.
 const WINDOW: i64 = 10;
 
@@ -44,7 +47,9 @@ const MIXED: [(Kind, u64); 5] = [
     (Kind::ReadUserReviews, 5),
     (Kind::Login, 5),
 ];
-/// The mix of the published measurements.
+/// That of the measurements published with CausalMesh.
+const HALF: [(Kind, u64); 2] = [(Kind::Compose, 50), (Kind::ReadMovieReviews, 50)];
+/// That of the measurements published with Beldi.
 const COMPOSE_ONLY: [(Kind, u64); 1] = [(Kind::Compose, 100)];
 
 /// Makes the requests of one run.
@@ -55,6 +60,10 @@ pub struct Generator {
     popularity: Popularity,
     rejects: f64,
     sessions: u64,
+    /// How many reviews there are before the run.
+    reviews: usize,
+    /// Whether requests are those published with CausalMesh.
+    published: bool,
     dataset: Dataset,
 }
 
@@ -75,21 +84,25 @@ impl Generator {
         };
         Ok(Generator {
             seed,
-            mix: if compose_only(profile) {
-                &COMPOSE_ONLY
-            } else {
-                &MIXED
+            mix: match mix(profile).map_err(told)? {
+                Mix::Pages => &MIXED,
+                Mix::Half => &HALF,
+                Mix::Composes => &COMPOSE_ONLY,
             },
             popularity: Popularity::zipf(dataset.movies.len(), exponent),
             rejects: profile.share("rejects").map_err(told)?,
             sessions: profile.count("sessions").map_err(told)? as u64,
+            reviews: reviews(profile).map_err(told)?,
+            published: published(profile),
             dataset: dataset.clone(),
         })
     }
 
     /// The requests that fill the app with the data set.
     pub fn loads(&self) -> Vec<Load> {
-        self.dataset.loads()
+        let mut loads = self.dataset.loads();
+        loads.extend(super::reviews::loads(&self.dataset, self.reviews));
+        loads
     }
 
     /// The names of the request kinds, as [`Planned::kind`] counts them.
@@ -127,6 +140,9 @@ impl Generator {
             ])
         };
         match kind {
+            Kind::Compose if self.published => {
+                self.published(index, &movie.movie_id, &user.user_id)
+            }
             Kind::Compose => self.compose(index, &movie.title, &user.username),
             Kind::ReadPage | Kind::ReadMovieReviews => window("movieId", &movie.movie_id),
             Kind::ReadUserReviews => window("userId", &user.user_id),
@@ -158,6 +174,22 @@ impl Generator {
             ("title", title),
             ("rating", rating.into()),
             ("text", text.into()),
+        ])
+    }
+
+    /// A compose as published with CausalMesh: names are ids already, and the review takes the place
+    /// of one that exists.
+    fn published(&self, index: u64, movie_id: &str, user_id: &str) -> Value {
+        let mut review = self.stream("review", index);
+        let id = review.below(self.reviews as u64) as usize;
+        let text = text(&mut review, PUBLISHED_LENGTH);
+        Value::map([
+            ("reqId", Value::from(format!("r{index}"))),
+            ("username", user_id.into()),
+            ("title", movie_id.into()),
+            ("rating", PUBLISHED_RATING.into()),
+            ("text", text.into()),
+            ("reviewId", super::reviews::id(id).into()),
         ])
     }
 
@@ -240,6 +272,57 @@ mod tests {
                 .unwrap_or("");
             assert!(planned.kind == 0 && titles.contains_key(title));
         }
+    }
+
+    #[test]
+    fn requests_as_published_with_causalmesh_name_reviews_that_exist() {
+        let generator = generator("compat-causalmesh-movie", 3);
+        assert_eq!(generator.kinds(), ["compose", "read-movie-reviews"]);
+        let mut composes = 0;
+        for index in 0..2_000 {
+            let planned = generator.request(index);
+            if planned.kind == 1 {
+                continue;
+            }
+            composes += 1;
+            let text = |name| {
+                planned
+                    .input
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .unwrap_or("")
+            };
+            let old = text("reviewId").strip_prefix("old").map(str::parse::<u32>);
+            assert!(old.is_some_and(|old| old.is_ok_and(|old| old < 100_000)));
+            assert!(text("title").parse::<u64>().is_ok() && text("username").starts_with("user"));
+            assert_eq!(text("text").len(), 11);
+        }
+        assert!((900..1_100).contains(&composes), "{composes}");
+        // Ours ask for the same movies at the same time, and for a review of their own.
+        let ours = self::generator("full-movie-causal", 3);
+        for index in 0..200 {
+            let (own, theirs) = (ours.request(index), generator.request(index));
+            assert_eq!((own.kind, own.session), (theirs.kind, theirs.session));
+            assert_eq!(own.input.get("reviewId"), None);
+            if own.kind == 1 {
+                assert_eq!(own, theirs);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mix_or_a_number_of_reviews_that_cannot_be_is_refused() {
+        let told = |profile: &str, key: &str, value: &str| {
+            let overrides = [(key.to_owned(), value.to_owned())];
+            let profile = crate::find(profile).expect("exists");
+            let changed = profile.with_settings(overrides.into());
+            changed.expect_err("is refused").to_string()
+        };
+        assert!(told("full-movie", "mix", "all").contains("pages, half"));
+        assert!(told("full-movie-causal", "reviews", "-1").contains("up to 1000000"));
+        assert!(told("full-movie-causal", "reviews", "1000001").contains("up to 1000000"));
+        let none = told("compat-causalmesh-movie", "reviews", "0");
+        assert!(none.contains("choose among"), "{none}");
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! What the keys of a movie profile mean: `formulation`, `keep`, `compat` and `ack` are the app's;
 //! `popularity` (`zipf` or `uniform`) says which movies requests are about, `sessions` how many
 //! logical clients there are, `movies` and `users` the size of the invented data set, `rejects` the
-//! share of composes that name an unknown title or user.
+//! share of composes that name an unknown title or user. `mix` is `pages` (mostly reads, of every
+//! kind) or `half` (composes and looks at a movie's reviews, equally often); `reviews` is how many
+//! reviews there are before the run, of which each movie lists five.
 
 mod dataset;
 mod generator;
 mod invent;
+mod reviews;
 
 pub use dataset::{Cast, Dataset, DatasetError, Movie, User};
 pub use generator::Generator;
@@ -21,15 +24,22 @@ pub(crate) const FAMILY: Family = Family {
         "compat",
         "formulation",
         "keep",
+        "mix",
         "movies",
         "popularity",
         "rejects",
+        "reviews",
         "sessions",
         "users",
     ],
     profiles,
     check,
-    small: &[("movies", "10"), ("users", "10"), ("sessions", "10")],
+    small: &[
+        ("movies", "10"),
+        ("reviews", "60"),
+        ("users", "10"),
+        ("sessions", "10"),
+    ],
 };
 
 fn profiles() -> Vec<Profile> {
@@ -40,7 +50,18 @@ fn profiles() -> Vec<Profile> {
         ("popularity", "zipf"),
         ("rejects", "0.005"),
         ("compat", "none"),
+        ("mix", "pages"),
+        ("reviews", "0"),
     ];
+    let causal = [
+        ("formulation", "causal"),
+        ("mix", "half"),
+        ("popularity", "uniform"),
+        ("rejects", "0"),
+        ("reviews", "100000"),
+        ("sessions", "1000"),
+    ];
+    let published = [&causal[..], &[("compat", "causalmesh"), ("keep", "10")]].concat();
     let movie = |name, about, own: &[_]| FAMILY.profile(name, about, &common, own);
     vec![
         movie(
@@ -63,6 +84,16 @@ fn profiles() -> Vec<Profile> {
                 ("rejects", "0"),
             ],
         ),
+        movie(
+            "full-movie-causal",
+            "half composes in stages that may each run on another host, half looks at reviews",
+            &causal,
+        ),
+        movie(
+            "compat-causalmesh-movie",
+            "the same as published with CausalMesh: ids of reviews that exist, lists of ten",
+            &published,
+        ),
     ]
 }
 
@@ -71,6 +102,8 @@ fn check(profile: &Profile) -> Result<(), SettingError> {
         profile.count(key)?;
     }
     uniform(profile)?;
+    mix(profile)?;
+    reviews(profile)?;
     profile.share("rejects").map(drop)
 }
 
@@ -83,7 +116,42 @@ fn uniform(profile: &Profile) -> Result<bool, SettingError> {
     }
 }
 
-/// Whether only what the published port was measured with is asked.
-fn compose_only(profile: &Profile) -> bool {
-    profile.setting("compat") == "beldi"
+/// What is asked, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mix {
+    /// Mostly reads, of every kind.
+    Pages,
+    /// Half composes, half looks at a movie's reviews.
+    Half,
+    /// Composes alone: what the port published with Beldi was measured with.
+    Composes,
+}
+
+fn mix(profile: &Profile) -> Result<Mix, SettingError> {
+    match (profile.setting("mix"), profile.setting("compat")) {
+        ("pages", "beldi") => Ok(Mix::Composes),
+        ("pages", _) => Ok(Mix::Pages),
+        ("half", _) => Ok(Mix::Half),
+        _ => Err(profile.bad("mix", "pages, half")),
+    }
+}
+
+/// How many reviews there are before the run.
+fn reviews(profile: &Profile) -> Result<usize, SettingError> {
+    let reviews = profile.setting("reviews").parse().ok();
+    let reviews = reviews.filter(|reviews| *reviews <= MOST_REVIEWS);
+    let reviews = reviews.ok_or_else(|| profile.bad("reviews", "a whole number up to 1000000"))?;
+    if reviews == 0 && published(profile) {
+        let problem = "requests choose among the ids of these reviews".to_owned();
+        return Err(profile.unusable("reviews", problem));
+    }
+    Ok(reviews)
+}
+
+/// The most reviews before the run.
+const MOST_REVIEWS: usize = 1_000_000;
+
+/// Whether requests are those that were published with CausalMesh.
+fn published(profile: &Profile) -> bool {
+    profile.setting("compat") == "causalmesh"
 }

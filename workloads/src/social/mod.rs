@@ -93,6 +93,16 @@ fn profiles() -> Vec<Profile> {
             &[("mix", "interactive"), ("sessions", "100"), ("keep", KEEP)],
         ),
         social(
+            "full-social-causal",
+            "the requests of full-social-interactive without any transaction; reads may go to any host",
+            &[
+                ("formulation", "causal"),
+                ("mix", "interactive"),
+                ("sessions", "100"),
+                ("keep", KEEP),
+            ],
+        ),
+        social(
             "compat-dsb-social",
             "the mixed load of DeathStarBench, with its order of steps and its defects",
             &[
@@ -264,7 +274,7 @@ mod tests {
     fn every_profile_can_be_made_small() {
         let own = crate::profiles().into_iter();
         let own: Vec<Profile> = own.filter(|profile| profile.app == "social").collect();
-        assert_eq!(own.len(), 4);
+        assert_eq!(own.len(), 5);
         for profile in own {
             let small = profile.small();
             let profile = profile.with_settings(small).expect("fits");

@@ -3,7 +3,8 @@
 //! Rows are read leniently. A field that is missing or of another type reads as empty, and the rule
 //! that compares it then finds the difference: a broken row is a finding, never a crash.
 
-use crate::Config;
+use crate::loaded::{self, LISTED};
+use crate::{Compat, Config};
 use std::collections::BTreeMap;
 use triptych_api::model::{OpRecord, OutcomeClass};
 use triptych_api::{Coverage, Evidence, State, Value};
@@ -60,6 +61,10 @@ pub(super) struct Facts<'a> {
     pub(super) evidence: &'a Evidence<'a>,
     pub(super) composes: Vec<Compose<'a>>,
     pub(super) reviews: Vec<Review<'a>>,
+    /// Reviews from before the run, by their numbers; see [`crate::loaded`].
+    pub(super) loaded: BTreeMap<usize, Review<'a>>,
+    /// How many of them are listed.
+    pub(super) listed: usize,
     /// Keys of storage to positions in `reviews`.
     pub(super) stored: BTreeMap<&'a str, usize>,
     pub(super) users: BTreeMap<&'a str, &'a str>,
@@ -90,10 +95,19 @@ impl<'a> Facts<'a> {
             .enumerate()
             .map(|(at, compose)| (compose.req_id, at))
             .collect();
+        // The app was built from these settings, so they are known to be good.
+        let config = Config::from_settings(evidence.settings).unwrap_or_default();
         let mut reviews = Vec::new();
+        let mut loaded = BTreeMap::new();
         let mut stored = BTreeMap::new();
         for (key, row) in state.rows("ReviewStorage") {
             let review = review(key, row, &by_request);
+            // One that a request has overwritten is that request's.
+            let number = loaded::number(key, config.reviews);
+            if let Some(number) = number.filter(|_| review.req_id.is_empty()) {
+                loaded.insert(number, review);
+                continue;
+            }
             if let Some(compose) = review.compose {
                 composes[compose].reviews.push(reviews.len());
             }
@@ -106,16 +120,47 @@ impl<'a> Facts<'a> {
                 .map(move |(key, row)| (key, text(row, field)))
         };
         Facts {
-            // The app was built from these settings, so they are known to be good.
-            config: Config::from_settings(evidence.settings).unwrap_or_default(),
+            config,
             evidence,
             composes,
             reviews,
+            loaded,
+            listed: config.reviews.min(LISTED * state.rows("MovieInfo").count()),
             stored,
             users: column("User", "userId").collect(),
             titles: column("MovieId", "movieId").collect(),
             user_lists: lists(state, "UserReview"),
             movie_lists: lists(state, "MovieReview"),
+        }
+    }
+
+    /// Whether there is a body of this review.
+    pub(super) fn is_stored(&self, id: &str) -> bool {
+        let loaded = || loaded::number(id, self.config.reviews);
+        self.stored.contains_key(id) || loaded().is_some_and(|n| self.loaded.contains_key(&n))
+    }
+
+    /// The id of a user by the name that a request has.
+    pub(super) fn user(&self, username: &'a str) -> Option<&'a str> {
+        match self.config.compat {
+            Compat::CausalMesh => Some(username),
+            Compat::None | Compat::Beldi => self.users.get(username).copied(),
+        }
+    }
+
+    /// The id of a movie by the title that a request has.
+    pub(super) fn movie(&self, title: &'a str) -> Option<&'a str> {
+        match self.config.compat {
+            Compat::CausalMesh => Some(title),
+            Compat::None | Compat::Beldi => self.titles.get(title).copied(),
+        }
+    }
+
+    /// Who binds whom by what was acknowledged before: everybody everybody, or each session itself.
+    pub(super) fn bound(&self, op: &OpRecord) -> u32 {
+        match self.evidence.asks_real_time() {
+            true => 0,
+            false => op.session,
         }
     }
 

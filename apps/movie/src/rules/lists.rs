@@ -8,10 +8,16 @@
 //! * a bounded list has exactly `min(keep, n)` entries of its owner's n reviews;
 //! * where an answer means that all is done (`ack = after-store`), real time binds: of two
 //!   acknowledged composes of which one was sent after the other was answered, the later one has not
-//!   the lower timestamp (but for [`CLOCK_SKEW_MS`]), and is not before the other in a list.
+//!   the lower timestamp (but for [`CLOCK_SKEW_MS`]), and is not before the other in a list. Where
+//!   only causes and effects are ordered, that binds two composes of one session.
+//!
+//! **Loaded reviews.** Lists that began with some ([`crate::loaded`]) still have them, each once, and
+//! bounded ones count them. The totals do not.
 
 use super::facts::{Entry, Facts, Lists, Review};
-use crate::Ack;
+use crate::loaded;
+use crate::{Ack, Formulation};
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::{Guarantee, RuleReport};
 
@@ -24,8 +30,10 @@ struct Kind<'a> {
     name: &'static str,
     lists: &'a Lists<'a>,
     owner: fn(&Review<'a>) -> &'a str,
-    /// How many stored reviews each owner has.
+    /// How many reviews each owner has, the listed ones from before the run among them.
     owned: BTreeMap<&'a str, usize>,
+    /// How many of them are from before the run.
+    before: BTreeMap<&'a str, usize>,
 }
 
 pub(super) fn check(facts: &Facts<'_>, order: &mut RuleReport) -> Vec<RuleReport> {
@@ -52,6 +60,11 @@ fn kind<'a>(
     owner: fn(&Review<'a>) -> &'a str,
 ) -> Kind<'a> {
     let mut owned = BTreeMap::new();
+    let mut before = BTreeMap::new();
+    for (_, review) in facts.loaded.range(..facts.listed) {
+        *before.entry(owner(review)).or_default() += 1;
+        *owned.entry(owner(review)).or_default() += 1;
+    }
     for review in &facts.reviews {
         *owned.entry(owner(review)).or_default() += 1;
     }
@@ -60,6 +73,7 @@ fn kind<'a>(
         lists,
         owner,
         owned,
+        before,
     }
 }
 
@@ -106,26 +120,42 @@ fn membership<'a>(facts: &Facts<'a>, kinds: &[Kind<'a>; 2]) -> RuleReport {
     rule
 }
 
-/// M6: the lists of users, the lists of movies and the storage hold equally many reviews. Entries
-/// without a review are told one by one. Of bounded lists M7 knows the lengths.
+/// M6: the lists of users, the lists of movies and the storage hold equally many reviews, beside those
+/// from before the run, which are still there, each once. Entries without a review are told one by
+/// one. Of bounded lists M7 knows the lengths.
 fn conservation(facts: &Facts<'_>, kinds: &[Kind<'_>; 2]) -> RuleReport {
     let mut rule = RuleReport::new("M6", Guarantee::Effects);
     for kind in kinds {
-        let mut entries = 0;
+        let mut entries = 0_i64;
+        let mut old = vec![0_usize; facts.listed];
         for (owner, list) in kind.lists {
             for entry in list {
-                rule.expect(facts.stored.contains_key(entry.review_id), None, || {
+                let number = loaded::number(entry.review_id, facts.config.reviews);
+                if let Some(times) = number.and_then(|number| old.get_mut(number)) {
+                    *times += 1;
+                    entries -= 1;
+                }
+                rule.expect(facts.is_stored(entry.review_id), None, || {
                     format!(
                         "review {:?} is in the list of {} {owner}, and is not stored",
                         entry.review_id, kind.name
                     )
                 });
             }
-            entries += list.len();
+            entries += list.len() as i64;
         }
         let stored = facts.reviews.len();
         if facts.config.keep.is_none() {
-            rule.expect(entries == stored, None, || {
+            for (number, times) in old.iter().enumerate() {
+                rule.expect(*times == 1, None, || {
+                    let id = loaded::id(number);
+                    format!(
+                        "review {id}, from before the run, is {times} times in the {} lists",
+                        kind.name
+                    )
+                });
+            }
+            rule.expect(entries == stored as i64, None, || {
                 format!(
                     "{stored} reviews are stored, and the {} lists have {entries}",
                     kind.name
@@ -152,7 +182,12 @@ fn totals(facts: &Facts<'_>) -> RuleReport {
         let request = facts.request_of(review);
         totals.request = totals.request.into_iter().chain(request).min();
     }
-    for (movie, row) in facts.evidence.state.rows("Rating") {
+    // In `causal` the totals stand beside the list, so that one step changes both.
+    let table = match facts.config.formulation {
+        Formulation::Causal => "MovieReview",
+        Formulation::Orch | Formulation::Choreo => "Rating",
+    };
+    for (movie, row) in facts.evidence.state.rows(table) {
         let number = |field| super::facts::number(row, field).unwrap_or_default();
         movies.entry(movie).or_default().found = (number("sum"), number("num"));
     }
@@ -190,7 +225,14 @@ fn entries_agree(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
         }
         if let Some(keep) = facts.config.keep {
             let owned = kind.owned.get(owner).copied().unwrap_or_default();
-            rule.expect(list.len() == owned.min(keep), None, || {
+            let before = kind.before.get(owner).copied().unwrap_or_default();
+            // What was loaded may be longer; only an append cuts it.
+            let kept = if owned > before {
+                keep
+            } else {
+                keep.max(before)
+            };
+            rule.expect(list.len() == owned.min(kept), None, || {
                 format!(
                     "{} {owner} has {owned} reviews, and of at most {keep} its list has {}",
                     kind.name,
@@ -209,8 +251,8 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
     }
     for (owner, list) in kind.lists {
         let mut seen = BTreeSet::new();
-        // Of the entries so far, the one that was sent last.
-        let mut latest: Option<(u64, &Entry<'_>)> = None;
+        // Of the entries so far, the one that was sent last, of those that bind each other.
+        let mut latest: BTreeMap<u32, (u64, &Entry<'_>)> = BTreeMap::new();
         for entry in list {
             let review = facts
                 .stored
@@ -225,7 +267,9 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
             let Some(answered) = compose.answered_ns() else {
                 continue;
             };
-            if let Some((sent, before)) = latest {
+            let bound = facts.bound(compose.op);
+            let before = latest.get(&bound).copied();
+            if let Some((sent, before)) = before {
                 rule.expect(answered > sent, Some(compose.op.index), || {
                     format!(
                         "review {} was acknowledged before {} was sent, and stands after it in the \
@@ -234,8 +278,8 @@ fn append_order(facts: &Facts<'_>, kind: &Kind<'_>, rule: &mut RuleReport) {
                     )
                 });
             }
-            if latest.is_none_or(|(sent, _)| sent < compose.op.sent_ns) {
-                latest = Some((compose.op.sent_ns, entry));
+            if before.is_none_or(|(sent, _)| sent < compose.op.sent_ns) {
+                latest.insert(bound, (compose.op.sent_ns, entry));
             }
         }
     }
@@ -260,11 +304,15 @@ fn timestamps_follow_time(facts: &Facts<'_>, rule: &mut RuleReport) {
         events.push((compose.op.sent_ns, 1, timestamp, compose));
     }
     events.sort_by_key(|(time, phase, _, compose)| (*time, *phase, compose.op.index));
-    let mut newest: Option<(i64, &str)> = None;
+    let mut newest: BTreeMap<u32, (i64, &str)> = BTreeMap::new();
     for (_, phase, timestamp, compose) in events {
+        let newest = newest.entry(facts.bound(compose.op));
         if phase == 0 {
-            newest = newest.max(Some((timestamp, compose.req_id)));
-        } else if let Some((before, req_id)) = newest {
+            let answered = (timestamp, compose.req_id);
+            let known = newest.or_insert(answered);
+            *known = answered.max(*known);
+        } else if let Slot::Occupied(known) = newest {
+            let (before, req_id) = *known.get();
             rule.expect(timestamp + CLOCK_SKEW_MS >= before, Some(compose.op.index), || {
                 format!(
                     "compose {} was sent after compose {req_id} was acknowledged, and its review is \

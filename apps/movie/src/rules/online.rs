@@ -8,6 +8,9 @@
 //! answer if it belongs into its window: if the window begins at the newest, and is either not full
 //! or reaches down to a review that is not newer. Bounded lists forget reviews, by the order of the
 //! appends, so of them only the length is judged.
+//!
+//! **M10.** A review that is listed and has no body was listed too early if it is stored in the end.
+//! If it is not, it was lost, which is not a matter of order.
 
 use super::facts::{Facts, number, text};
 use crate::Ack;
@@ -152,15 +155,12 @@ fn well_formed(
     order: &mut RuleReport,
 ) {
     let (kind, owner) = read.list;
-    whole.expect(read.missing.is_empty(), Some(op.index), || {
-        let id = read.missing[0];
-        let later = if facts.stored.contains_key(id) {
-            "stored later"
-        } else {
-            "never stored"
-        };
+    let mut missing = read.missing.iter();
+    let early = missing.find(|id| facts.stored.contains_key(**id));
+    whole.expect(early.is_none(), Some(op.index), || {
+        let id = early.copied().unwrap_or_default();
         format!(
-            "the answer about {kind} {owner} lists review {id} without its body; it was {later}"
+            "the answer about {kind} {owner} lists review {id} without its body; it was stored later"
         )
     });
     let inversion = read.found.windows(2).find(|pair| pair[0] <= pair[1]);

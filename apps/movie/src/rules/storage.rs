@@ -1,6 +1,7 @@
-//! Rules about single reviews and joins: M1, M2, M3, M5, M9, M12.
+//! Rules about single reviews, joins and stages: M1, M2, M3, M5, M9, M12, M13.
 
 use super::facts::{Compose, Facts, Review, text};
+use crate::{Formulation, loaded, stages};
 use std::collections::BTreeMap;
 use triptych_api::model::OutcomeClass;
 use triptych_api::{Guarantee, RuleReport, Value};
@@ -9,7 +10,32 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<RuleReport> {
     let mut reports = exactly_one(facts).to_vec();
     reports.extend([no_ghost(facts), unique(facts), integrity(facts)]);
     reports.extend([joins_closed(facts), refusals(facts)]);
+    if facts.config.formulation == Formulation::Causal {
+        reports.push(stages_see(facts));
+    }
     reports
+}
+
+/// Whether a request was given up because a stage did not see the parts.
+fn saw_too_little(compose: &Compose<'_>) -> bool {
+    compose.op.outcome.reason().starts_with(stages::UNSEEN)
+}
+
+/// M13: every stage of a compose has seen what those before it wrote.
+fn stages_see(facts: &Facts<'_>) -> RuleReport {
+    let mut rule = RuleReport::new("M13", Guarantee::Order);
+    let over = [OutcomeClass::Ok, OutcomeClass::Rejected];
+    let over = facts
+        .composes
+        .iter()
+        .filter(|compose| over.contains(&compose.class));
+    for compose in over {
+        rule.expect(!saw_too_little(compose), Some(compose.op.index), || {
+            let reason = compose.op.outcome.reason();
+            format!("compose {} was given up: {reason}", compose.req_id)
+        });
+    }
+    rule
 }
 
 /// M1: an acknowledged compose has exactly one stored review. That there is none at all is a loss as
@@ -47,6 +73,12 @@ fn exactly_one(facts: &Facts<'_>) -> [RuleReport; 2] {
                 compose.req_id,
                 ids_of(facts, compose),
             )
+        });
+    }
+    for number in 0..facts.config.reviews {
+        let id = loaded::id(number);
+        durable.expect(facts.is_stored(&id), None, || {
+            format!("review {id}, from before the run, is not stored any more")
         });
     }
     [exact, durable]
@@ -162,8 +194,7 @@ fn integrity(facts: &Facts<'_>) -> RuleReport {
 }
 
 fn mixed_up(facts: &Facts<'_>, review: &Review<'_>, compose: &Compose<'_>) -> Option<String> {
-    let user = facts.users.get(compose.username).copied();
-    let movie = facts.titles.get(compose.title).copied();
+    let (user, movie) = (facts.user(compose.username), facts.movie(compose.title));
     if review.text != compose.text {
         Some(format!(
             "its text begins with {:?}, the request's with {:?}",
@@ -226,9 +257,8 @@ fn refusals(facts: &Facts<'_>) -> RuleReport {
     for compose in refused {
         let index = Some(compose.op.index);
         let reason = compose.op.outcome.reason();
-        let known =
-            facts.users.contains_key(compose.username) && facts.titles.contains_key(compose.title);
-        rule.expect(!known, index, || {
+        let known = facts.user(compose.username).is_some() && facts.movie(compose.title).is_some();
+        rule.expect(!known || saw_too_little(compose), index, || {
             format!(
                 "compose {} was refused ({reason}), though user {} and title {:?} are known",
                 compose.req_id, compose.username, compose.title

@@ -10,6 +10,7 @@ use triptych_reference::Run;
 pub const SEEDS: u64 = 120;
 pub const HANDOFF: &[(&str, &str)] = &[("ack", "after-handoff")];
 pub const CHOREO: &[(&str, &str)] = &[("formulation", "choreo")];
+pub const LOADED: &[(&str, &str)] = &[("formulation", "causal"), ("reviews", "20")];
 
 /// Plants in many histories and checks which rules are named. `plant` answers whether the history
 /// had a place for it.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use triptych_api::model::{Random, mix_str};
 use triptych_api::{App, Value};
+use triptych_movie::loaded;
 use triptych_reference::{Bug, Request, Run, run};
 
 pub fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -67,6 +68,50 @@ pub fn loads() -> Vec<Request> {
         loads.push(request(0, "Plot", "WritePlot", 0, &plot));
     }
     loads
+}
+
+/// Reviews from before the run, with the lists that name the first of them.
+pub fn old_reviews(count: usize) -> Vec<Request> {
+    let listed = count.min(loaded::LISTED * MOVIES.len());
+    let movie = |n: usize| match n < listed {
+        true => MOVIES[n / loaded::LISTED].0,
+        false => MOVIES[n % MOVIES.len()].0,
+    };
+    let user = |n: usize| format!("user{}", n % 4);
+    let review = |n: usize| {
+        Value::map([
+            ("reviewId", Value::from(loaded::id(n))),
+            ("userId", user(n).into()),
+            ("reqId", "".into()),
+            ("text", "old".into()),
+            ("movieId", movie(n).into()),
+            ("rating", 5.into()),
+            ("timestamp", (n as i64).into()),
+        ])
+    };
+    let entry = |n: usize| {
+        let id = Value::from(loaded::id(n));
+        Value::map([("reviewId", id), ("timestamp", (n as i64).into())])
+    };
+    let list = |owner: String, of: &dyn Fn(usize) -> bool| {
+        let entries = (0..listed).filter(|n| of(*n)).map(entry);
+        Value::map([("owner", owner.into()), ("entries", Value::list(entries))])
+    };
+    let users = (0..4).map(|at| list(format!("user{at}"), &|n| n % 4 == at));
+    let movies = MOVIES.map(|(id, _)| list(id.to_owned(), &|n| movie(n) == id));
+    let reviews = [("reviews", Value::list((0..count).map(review)))];
+    let (users, movies) = (Value::list(users), Value::list(movies));
+    vec![
+        request(0, "ReviewStorage", "LoadReviews", 0, &reviews),
+        request(0, "UserReview", "LoadUserReviews", 0, &[("lists", users)]),
+        request(
+            0,
+            "MovieReview",
+            "LoadMovieReviews",
+            0,
+            &[("lists", movies)],
+        ),
+    ]
 }
 
 pub fn requests(count: u64, seed: u64) -> Vec<Request> {
@@ -147,11 +192,15 @@ pub fn small_run(pairs: &[(&str, &str)], count: u64, seed: u64, bug: Option<Bug>
     let settings = settings(pairs);
     let app = triptych_movie::app(&settings).expect("the settings are known");
     let kinds = app.kinds.iter().map(|kind| kind.name.to_owned()).collect();
+    let mut loads = loads();
+    if let Some(reviews) = settings.get("reviews") {
+        loads.extend(old_reviews(reviews.parse().expect("a number")));
+    }
     let run = run(
         &app,
         &settings,
         kinds,
-        loads(),
+        loads,
         &requests(count, seed),
         seed,
         bug,

@@ -3,6 +3,7 @@
 use super::changes::Possible;
 use super::facts::{Facts, Post};
 use super::follows::Follows;
+use crate::Formulation;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The readers of one post.
@@ -64,6 +65,12 @@ fn audience<'a>(
     for (user, changed) in candidates {
         let edge = (*user, post.author);
         let changes = follows.changes_of(edge).filter(|_| *changed);
+        // A change may have been made where nobody knew of it who looked the followers up.
+        let asked = interval.and(changes);
+        if asked.is_some() && facts.config.formulation == Formulation::Causal {
+            audience.may.insert(user);
+            continue;
+        }
         let (Some((from, to)), Some(changes)) = (interval, changes) else {
             if follows.was_loaded(edge) {
                 audience.must.insert(user);

@@ -4,13 +4,19 @@
 //! its answer; one without an answer at some instant after its sending, or never. So an edge's value
 //! at an instant may be that of any of them that was sent by then, unless another one that began
 //! after it ended was acknowledged by then too: that one came later for sure. The value that was
-//! loaded counts as an acknowledged change before everything.
+//! loaded counts as an acknowledged change before everything. Where causes and effects alone are
+//! ordered, nobody else has to see a change by any instant, so there every change may take effect at
+//! any time, as one without an answer.
+//!
+//! With `causal` there is no such order between sessions: of changes of several of them each may be the
+//! last word, or may have found nothing to change where it was made. Where all are of one session, the
+//! session's own order binds.
 //!
 //! **S7 and S7-sides.** That each side of an edge has a value that the requests explain is a matter of
 //! effects: S7. Where they explain both, because changes overlapped or one has no answer, a runtime
 //! without isolation may order them differently on the two sides though each happened exactly once.
 //! That the sides agree even there is what the transaction is for: S7-sides, which speaks of isolation
-//! (and not with `compat = dsb`, which has no transaction: D14).
+//! (and not with `compat = dsb`, which has no transaction: D14, nor with `causal`).
 //!
 //! A rule about isolation makes a runtime answer for it, and then "unknown" is the verdict unless
 //! thirty conflicting transactions were seen. With `txn` every request has some, and the history of
@@ -49,7 +55,7 @@ impl<'a> Follows<'a> {
         for (followee, row) in state.rows(FOLLOWERS) {
             loaded.insert(followee, loaded_edges(row).collect());
         }
-        let mut changes: BTreeMap<&str, BTreeMap<&str, Vec<Change>>> = BTreeMap::new();
+        let mut changes: BTreeMap<&str, BTreeMap<&str, Vec<(u32, Change)>>> = BTreeMap::new();
         let mut documents: BTreeMap<(&str, &str), Vec<Span>> = BTreeMap::new();
         for op in facts.evidence.ops {
             let there = match facts.evidence.kind(op) {
@@ -58,6 +64,8 @@ impl<'a> Follows<'a> {
                 _ => continue,
             };
             let done = match op.outcome.class() {
+                // Where causes and effects alone are ordered, others may see it later than that.
+                OutcomeClass::Ok if !facts.evidence.asks_real_time() => None,
                 OutcomeClass::Ok => Some(op.done_ns),
                 OutcomeClass::Indeterminate | OutcomeClass::InFlight => None,
                 // D14: what is refused on one side may have happened on the other.
@@ -66,13 +74,14 @@ impl<'a> Follows<'a> {
             };
             let (user, followee) = (text(&op.input, "userId"), text(&op.input, "followee"));
             let of_edge = changes.entry(followee).or_default().entry(user);
-            of_edge.or_default().push(Change {
+            let change = Change {
                 index: op.index,
                 sent: op.sent_ns,
                 done,
                 settled: Some(op.settled_ns).filter(|settled| *settled > 0),
                 there,
-            });
+            };
+            of_edge.or_default().push((op.session, change));
             for document in [(FOLLOWERS, followee), (FOLLOWEES, user)] {
                 let span = (op.sent_ns, op.done_ns.max(op.settled_ns), op.index);
                 documents.entry(document).or_default().push(span);
@@ -85,7 +94,17 @@ impl<'a> Follows<'a> {
         let changes = changes.into_iter().map(|(followee, users)| {
             let users = users.into_iter().map(|(user, changes)| {
                 let loaded = was_loaded(user, followee);
-                (user, Changes::of(loaded, &changes))
+                let several = changes.windows(2).any(|pair| pair[0].0 != pair[1].0);
+                let ordered = !several || facts.config.formulation != Formulation::Causal;
+                let changes = changes.into_iter().map(|(_, change)| match ordered {
+                    true => change,
+                    false => Change {
+                        done: None,
+                        settled: None,
+                        ..change
+                    },
+                });
+                (user, Changes::of(loaded, &changes.collect::<Vec<_>>()))
             });
             (followee, users.collect())
         });
@@ -126,7 +145,8 @@ impl<'a> Follows<'a> {
     /// to be told: they agree also where that is open.
     pub(super) fn check(&self, facts: &Facts<'_>) -> Vec<RuleReport> {
         let mut rule = RuleReport::new("S7", Guarantee::Effects);
-        let mut agree = RuleReport::new("S7-sides", Guarantee::Isolation);
+        let mut agree = RuleReport::new("S7-sides", Guarantee::Isolation)
+            .asked(facts.evidence.asks_serializable());
         let state = facts.evidence.state;
         // Of an edge: what the side of the followee says, and what that of the follower says.
         let mut sides: BTreeMap<Edge<'_>, [bool; 2]> = BTreeMap::new();
@@ -196,6 +216,7 @@ impl<'a> Follows<'a> {
                     let enough = self.conflicts >= ENOUGH_CONFLICTS && agree.examined > 0;
                     enough || agree.violations > 0
                 }
+                Formulation::Causal => false,
             },
         };
         let mut reports = vec![rule];

@@ -21,7 +21,7 @@
 //! | `S9` | an answer is never seen without what it answers | order | `timelines`, `online` |
 //! | `S9-parents` | a home timeline has a post before its answer (`txn`) | isolation | `timelines` |
 //! | `S10` | a session never sees a timeline or thread shrink | order | `online` |
-//! | `S10-own` | a session sees its own acknowledged answers in their thread, and (`sync`, `txn`) its own acknowledged posts in its timeline | order | `online` |
+//! | `S10-own` | a session sees its own acknowledged answers in their thread, and (not with `async`) its own acknowledged posts in its timeline | order | `online` |
 //! | `S11` | after an acknowledged unfollow no later post arrives, after an acknowledged follow every one | order | `timelines` |
 //! | `S12` | no short code without a post; a refusal has a reason | effects | `posts` |
 //!
@@ -34,7 +34,7 @@
 //! **What a violation is charged to.** A loss is a matter of effects (and durability), wherever it is
 //! seen: an answer that lists a post which was never stored is none of S8. S8, S9 and S11 are about
 //! what is right in itself and came too late or too early. S7-sides and S9-parents need transactions
-//! that are isolated, which a runtime may promise or not; the module `follows` says when S7-sides is
+//! that are serializable, and are not asked of weaker ones; the module `follows` says when S7-sides is
 //! told.
 //!
 //! **A changing graph.** Who should see a post is read while it is being fanned out, between the
@@ -43,8 +43,11 @@
 //! everybody else may (at most once). The edges that were loaded are told by the rows of the graph.
 //!
 //! **Real time.** S4, S6, S7 and S11 take it that what was acknowledged before something else was
-//! sent came first, whoever sent them. A runtime that orders sessions by causality alone would need
-//! weaker forms of them.
+//! sent came first, whoever sent them. Of a runtime that promises causal order S6 asks that of each
+//! session alone, and S4, S7 and S11 take every follow and unfollow for one that may take effect at
+//! any time: whether a post came causally after an unfollow is not known here. S8 to S10 need no more
+//! than causal order. The formulation `causal` changes the two sides of an edge without a transaction,
+//! so there S4 and S7 ask no more than this of any runtime.
 //!
 //! **Data set.** Posts that were loaded have requests `load-…`. S3–S6 hold them to the same as
 //! others; their readers are the followers that were loaded.

@@ -16,12 +16,14 @@
 //!
 //! **Bounded home timelines.** One that is full has dropped entries, those first that were appended
 //! first. So a post may be missing from it, unless it still has one that was surely appended before
-//! the post was even sent. One that is not full has everything. S5 knows how long each must be.
+//! the post was even sent. One that is not full has everything. S5 knows how long each must be. With
+//! `causal` the appends have an order, but not that of time: there a full one may lack any post.
 
 use super::audience::{Audiences, looked_up};
 use super::facts::{Facts, Lists, Post};
 use crate::Formulation;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use triptych_api::{Guarantee, RuleReport};
 
 /// How much the clocks of two machines may differ. Virtual clocks do not; those of a cloud are kept
@@ -188,7 +190,11 @@ fn dropped<'a>(facts: &Facts<'a>) -> BTreeMap<&'a str, u64> {
     };
     let full = facts.home_timelines.iter();
     let full = full.filter(|(_, list)| list.len() >= keep);
+    let ordered = facts.config.formulation != Formulation::Causal;
     let since = full.map(|(reader, list)| {
+        if !ordered {
+            return (*reader, u64::MAX);
+        }
         let appended = list.iter().map(|entry| match facts.post(entry.post_id) {
             Some(post) if post.loaded() => 0,
             Some(post) => looked_up(facts, post).map_or(u64::MAX, |(_, end)| end),
@@ -291,11 +297,20 @@ fn timestamps_follow_time(facts: &Facts<'_>, rule: &mut RuleReport) {
         events.push((request.op.sent_ns, 1, timestamp, request));
     }
     events.sort_by_key(|(time, phase, _, request)| (*time, *phase, request.op.index));
-    let mut newest: Option<(i64, &str)> = None;
+    let mut newest: BTreeMap<u32, (i64, &str)> = BTreeMap::new();
     for (_, phase, timestamp, request) in events {
+        // Who binds whom by what was acknowledged before: everybody everybody, or each session itself.
+        let bound = match facts.evidence.asks_real_time() {
+            true => 0,
+            false => request.op.session,
+        };
+        let newest = newest.entry(bound);
         if phase == 0 {
-            newest = newest.max(Some((timestamp, request.req_id)));
-        } else if let Some((before, req_id)) = newest {
+            let answered = (timestamp, request.req_id);
+            let known = newest.or_insert(answered);
+            *known = answered.max(*known);
+        } else if let Slot::Occupied(known) = newest {
+            let (before, req_id) = *known.get();
             let holds = timestamp.saturating_add(CLOCK_SKEW_MS) >= before;
             rule.expect(holds, Some(request.op.index), || {
                 format!(
@@ -335,7 +350,8 @@ fn conversations(facts: &Facts<'_>, rule: &mut RuleReport) {
 
 /// S9-parents: a home timeline with a post and its answer has the post first.
 fn parents_first(facts: &Facts<'_>) -> RuleReport {
-    let mut rule = RuleReport::new("S9-parents", Guarantee::Isolation);
+    let mut rule = RuleReport::new("S9-parents", Guarantee::Isolation)
+        .asked(facts.evidence.asks_serializable());
     for (reader, list) in &facts.home_timelines {
         // Of an entry that is there twice (S4's finding) the first one counts.
         let places = list.iter().enumerate().rev();

@@ -4,6 +4,7 @@ use super::Folder;
 use crate::args::HistoryArgs;
 use crate::exit::{CliError, Exit};
 use std::path::Path;
+use triptych_oracle::causal;
 use triptych_oracle::history::{Anomaly, Options, Report, check, export, picture};
 use triptych_results::model::Guarantee;
 use triptych_results::model::history::History;
@@ -24,6 +25,10 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<Exit, CliError> {
     }
     if written && !args.check {
         return Ok(Exit::Kept);
+    }
+    let ended = causes(args, &history)?;
+    if !history.has_lists() {
+        return Ok(ended);
     }
     let report = match check(&history, Options::ALL) {
         Ok(report) => report,
@@ -48,6 +53,55 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<Exit, CliError> {
     let violated = |found: &Anomaly| Anomaly::ISOLATION.contains(found);
     let broken = promised && report.found.iter().any(|found| violated(&found.anomaly));
     Ok(if broken { Exit::Broken } else { Exit::Kept })
+}
+
+/// What happened before what, and who did not see it. A finding is data here: which of them the
+/// runtime promised to avoid is in the verdict.
+fn causes(args: &HistoryArgs, history: &History) -> Result<Exit, CliError> {
+    let Some(causes) = &history.causes else {
+        return Ok(Exit::Kept);
+    };
+    let report = match causal::check(causes) {
+        Ok(report) => report,
+        Err(refusal) => {
+            println!("unknown: {refusal}");
+            return Ok(Exit::Unknown);
+        }
+    };
+    let seen = &report.seen;
+    println!(
+        "{} events on {} keys, {} writes, {} looks of known clients",
+        seen.events,
+        causes.keys.len(),
+        seen.writes,
+        seen.looks
+    );
+    for left_out in &causes.left_out {
+        println!("left out: {left_out}");
+    }
+    if let Some(horizon) = report.horizon {
+        println!("too many stale writes: each was followed for {horizon} events");
+    }
+    for found in &report.found {
+        let rate = found.count as f64 * 1e6 / seen.looks.max(1) as f64;
+        println!(
+            "\n{}, {} times, {rate:.0} per million looks: {}",
+            found.anomaly, found.count, found.witness.told
+        );
+    }
+    if let Some(dir) = &args.pictures {
+        let unwritable = |source| CliError::Unwritable {
+            dir: dir.clone(),
+            source,
+        };
+        std::fs::create_dir_all(dir).map_err(unwritable)?;
+        for found in &report.found {
+            let file = dir.join(format!("causal-{}.svg", found.anomaly));
+            write(&file, &causal::picture(causes, found))?;
+            eprintln!("{} written", file.display());
+        }
+    }
+    Ok(Exit::Kept)
 }
 
 /// The history, and whether its runtime promised isolation; of a file nobody knows, so it should.

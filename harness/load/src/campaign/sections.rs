@@ -3,7 +3,7 @@
 use super::{Span, known};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use triptych_registry::Timing;
+use triptych_registry::{MOST_SERVERS, Timing};
 use triptych_world::fault::Faults;
 use triptych_world::{Nanos, SECOND};
 
@@ -114,6 +114,11 @@ pub struct Platform {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub request_quota: Option<u32>,
+    /// Servers of a runtime that brings its own; by default the profile's number, or 3. Runtimes
+    /// without servers do not look at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MOST_SERVERS))]
+    pub servers: Option<u16>,
     /// Whether the store's partitions have limits.
     pub store_throttling: bool,
     /// Whether ready tasks run in an order drawn from the seed, to explore interleavings.
@@ -127,6 +132,7 @@ impl Default for Platform {
             hop_ms: None,
             concurrency: None,
             request_quota: None,
+            servers: None,
             store_throttling: true,
             shuffle: false,
         }

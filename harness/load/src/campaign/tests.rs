@@ -306,3 +306,69 @@ fn with_faults_the_collector_must_wait_for_late_messages() {
     has(&mistakes(&with("1min")), &["T must be more than", "late"]);
     assert!(Campaign::parse("mine.toml", &with("off")).is_ok());
 }
+
+#[test]
+fn the_number_of_servers_is_asked_of_the_platform() {
+    let platform = |text: &str| format!("{GOOD}[platform]\n{text}\n");
+    let servers = |text: &str| {
+        let campaign = Campaign::parse("mine.toml", &platform(text)).unwrap();
+        let told = campaign.to_toml();
+        assert_eq!(
+            Campaign::parse("told.toml", &told),
+            Ok(campaign.clone()),
+            "{told}"
+        );
+        campaign.servers(&campaign.profile("full-movie").unwrap())
+    };
+    assert_eq!(servers(""), 3);
+    assert_eq!(servers("servers = 8"), 8);
+    let told = |text: &str| mistakes(&platform(text));
+    has(&told("servers = 0"), &["mine.toml:10:11", "at least 1"]);
+    has(&told("servers = 65"), &["at most 64"]);
+    has(&told("servers = \"many\""), &["a whole number", "a text"]);
+    has(
+        &changed("repetitions = 2", "servers = 3"),
+        &["did you mean `servers` in [platform]?"],
+    );
+}
+
+/// Whatever runtimes there are: profiles, settings and bounds of these files fit together.
+#[test]
+fn the_campaigns_for_causal_caches_fit_together() {
+    let files = [
+        include_str!("../../../../workloads/campaigns/causal-micro.toml"),
+        include_str!("../../../../workloads/campaigns/causal-movie.toml"),
+        include_str!("../../../../workloads/campaigns/causal-length.toml"),
+        include_str!("../../../../workloads/campaigns/causal-servers.toml"),
+    ];
+    let servers = files.map(|text| {
+        let lines = text
+            .lines()
+            .map(|line| match line.starts_with("runtimes =") {
+                true => "runtimes = [\"serial\"]",
+                false => line,
+            });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let campaign = Campaign::parse("causal.toml", &text);
+        let campaign = campaign.unwrap_or_else(|error| panic!("{error}"));
+        let profiles = campaign.profiles.iter();
+        let servers = profiles.map(|name| campaign.servers(&campaign.profile(name).unwrap()));
+        servers.collect::<Vec<u16>>()
+    });
+    assert_eq!(servers[0], [3, 3]);
+    assert_eq!(servers[2], [3; 8]);
+    assert_eq!(servers[3], [2, 4, 8, 16]);
+    // Both say it, and not the same.
+    let text = files[3].replace("[platform]", "[platform]\nservers = 4");
+    let lines = text
+        .lines()
+        .map(|line| match line.starts_with("runtimes =") {
+            true => "runtimes = [\"serial\"]",
+            false => line,
+        });
+    let shown = mistakes(&lines.collect::<Vec<_>>().join("\n"));
+    has(
+        &shown,
+        &["is about 2 servers, not 4", "is about 16 servers"],
+    );
+}

@@ -2,13 +2,21 @@
 
 use super::Place;
 use std::collections::BTreeMap;
-use triptych_api::{Change, Step};
+use triptych_api::{Change, Shows, Step};
 use triptych_model::history::{MicroOp, Saw, TxStatus};
 use triptych_model::{Name, Value};
 use triptych_world::Nanos;
 
-/// Which rows are lists, and of what.
-type Elements = fn(&str, &Value) -> Option<Vec<Name>>;
+/// What rows show.
+pub(super) type Elements = fn(&str, &Value) -> Option<Shows>;
+
+/// Which rows are lists that transactions append to, and of what.
+pub(super) fn listed(elements: Elements, table: &str, row: &Value) -> Option<Vec<Name>> {
+    match elements(table, row)? {
+        Shows::List(names) => Some(names),
+        Shows::Set(_) | Shows::Version(_) => None,
+    }
+}
 
 /// Who did something, and when.
 pub(super) struct Who<'a> {
@@ -165,7 +173,7 @@ impl Book {
     pub(super) fn read(&mut self, who: &Who<'_>, table: &str, key: &str, value: Option<&Value>) {
         let names = match value {
             None => Vec::new(),
-            Some(value) => match (self.elements)(table, value) {
+            Some(value) => match listed(self.elements, table, value) {
                 Some(names) => names,
                 None => return,
             },
@@ -193,7 +201,7 @@ impl Book {
     }
 
     pub(super) fn write(&mut self, who: &Who<'_>, table: &str, key: &str, value: &Value) {
-        if let Some(names) = (self.elements)(table, value) {
+        if let Some(names) = listed(self.elements, table, value) {
             let row = self.row(table, key);
             self.replace(who, row, &names);
         }
@@ -246,7 +254,7 @@ impl Book {
                 Change::Add(..) => continue,
             };
             let part = Value::map([(field, value)]);
-            let Some(names) = (self.elements)(table, &part) else {
+            let Some(names) = listed(self.elements, table, &part) else {
                 continue;
             };
             match keep {

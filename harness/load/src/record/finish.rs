@@ -1,6 +1,6 @@
 //! From what was heard to a history: only lists that can be judged, numbered densely.
 
-use super::book::{Book, Row};
+use super::book::{Book, Row, listed};
 use triptych_model::Name;
 use triptych_model::State;
 use triptych_model::history::{History, Key, KeyKind, MicroOp, Saw, Transaction, TxStatus};
@@ -13,7 +13,7 @@ pub(super) fn finish(mut book: Book, state: &State, session: &dyn Fn(u64) -> u32
     for row in 0..book.rows.len() as u32 {
         let (table, key) = book.rows[row as usize].place.clone();
         let last = state.get(&table, &key);
-        let names = last.and_then(|value| (book.elements)(&table, value));
+        let names = last.and_then(|value| listed(book.elements, &table, value));
         let order: Vec<u32> = names
             .iter()
             .flatten()

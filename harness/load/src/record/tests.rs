@@ -4,15 +4,16 @@ use super::book::{Book, Who};
 use super::finish::finish;
 use crate::campaign::Campaign;
 use crate::run::{RunOutput, Watch, rejudge, run};
-use triptych_api::{Change, Step};
+use triptych_api::{Change, Shows, Step};
 use triptych_model::history::{History, KeyKind, MicroOp, TxStatus};
 use triptych_model::{Guarantee, Name, State, Status, Value};
 use triptych_oracle::history::{Anomaly, Level, Options, check};
 
-fn elements(table: &str, row: &Value) -> Option<Vec<Name>> {
+fn elements(table: &str, row: &Value) -> Option<Shows> {
     let list = row.get("list").and_then(Value::as_list);
     let names = list.unwrap_or_default().iter();
-    (table == "L").then(|| names.filter_map(|e| e.as_str().map(Name::from)).collect())
+    let names = || names.filter_map(|e| e.as_str().map(Name::from)).collect();
+    (table == "L").then(|| Shows::List(names()))
 }
 
 fn row(entries: &[&str]) -> Value {

@@ -106,8 +106,18 @@ impl Clients {
                 .cloned()
                 .unwrap_or(Value::Null);
             let payload = deployment.request(&format!("r{index}"), &op, input.clone(), &kept);
+            if let Some(recorder) = &clients.recorder {
+                recorder.sends(index, session);
+            }
             let reply = pool.invoke(&scope, &Name::from(function), payload).await;
             let answer = deployment.answer(reply);
+            let answered = matches!(
+                answer.outcome,
+                Outcome::Ok | Outcome::Rejected(_) | Outcome::Aborted(_)
+            );
+            if let Some(recorder) = clients.recorder.as_ref().filter(|_| answered) {
+                recorder.answered(index);
+            }
             let mut observed = Value::Null;
             if answer.outcome == Outcome::Ok {
                 world.request_answered(&request);

@@ -94,6 +94,10 @@ impl Facts<'_> {
                 "platform.store_throttling".to_owned(),
                 json!(platform.store_throttling),
             ),
+            (
+                "platform.servers".to_owned(),
+                json!(self.campaign.servers(self.profile)),
+            ),
             ("platform.shuffle".to_owned(), json!(platform.shuffle)),
             (
                 "limits.client_timeout_ns".to_owned(),
@@ -187,6 +191,8 @@ pub fn judge(
         ops,
         state,
         settings: &settings,
+        isolation: runtime.declares.transaction,
+        order: runtime.declares.order,
     };
     let floors = Floors::new(!manifest.faults.plan.is_empty());
     Ok(triptych_oracle::judge_with(

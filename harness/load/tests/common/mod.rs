@@ -16,6 +16,7 @@ pub(crate) fn beldi(site: Site, bug: Option<Bug>) -> Rc<dyn Deployment> {
         app,
         retries,
         timing,
+        ..
     } = site;
     let config = Config {
         bug,

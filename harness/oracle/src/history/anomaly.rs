@@ -101,6 +101,22 @@ impl Anomaly {
         Anomaly::WritesFollowReads,
     ];
 
+    /// Whether it breaks even transactional causal consistency. Copies of a list need not be alike
+    /// there while they are written, and of two transactions that know nothing of each other either
+    /// may be seen first; but nothing may be seen that was not written, that was undone, or a part of
+    /// which was overwritten, and information does not flow in a circle. What is left of read
+    /// atomicity and of sessions is asked along causes and effects ([`crate::causal`]).
+    pub fn breaks_causal(self) -> bool {
+        matches!(
+            self,
+            Anomaly::Garbage
+                | Anomaly::Duplicate
+                | Anomaly::AbortedRead
+                | Anomaly::IntermediateRead
+                | Anomaly::LostWrite
+        )
+    }
+
     /// Its place in reports: the more basic the sooner.
     pub fn rank(self) -> (usize, Anomaly) {
         let place = Anomaly::ISOLATION.iter().position(|known| *known == self);

@@ -23,6 +23,7 @@
 
 mod anomaly;
 mod cycles;
+pub(crate) mod drawing;
 pub mod export;
 mod graph;
 mod order;

@@ -1,15 +1,13 @@
 //! A witness as a picture: the transactions on a circle, labelled arrows between them, and what
 //! each of them did. Written by hand as SVG, so that the same witness is the same bytes.
 
+use super::drawing::{self, WIDTH, escaped, wrapped};
 use super::{Found, words};
 use std::fmt::Write;
 use triptych_model::history::History;
 
-const WIDTH: f64 = 760.0;
 const RADIUS: f64 = 120.0;
 const NODE: f64 = 22.0;
-/// Characters of a line of text.
-const LINE: usize = 100;
 
 /// The witness of a violation as an SVG document.
 pub fn picture(history: &History, found: &Found) -> String {
@@ -36,13 +34,7 @@ pub fn picture(history: &History, found: &Found) -> String {
             _ => (x0 + RADIUS * cos, y0 + RADIUS * sin),
         }
     };
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" \
-         viewBox=\"0 0 {WIDTH:.0} {height:.0}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"20\" y=\"28\" font-size=\"17\" font-weight=\"bold\">{}</text>\n",
-        found.anomaly
-    );
+    let mut svg = drawing::begin(height, found.anomaly.name());
     for step in &witness.steps {
         let place = |tx| witness.transactions.iter().position(|known| *known == tx);
         let (Some(from), Some(to)) = (place(step.from), place(step.to)) else {
@@ -65,10 +57,7 @@ pub fn picture(history: &History, found: &Found) -> String {
             at + 1
         );
     }
-    for (at, line) in told.iter().enumerate() {
-        let y = 60.0 + circle + 18.0 * at as f64;
-        let _ = writeln!(svg, "<text x=\"20\" y=\"{y:.1}\">{}</text>", escaped(line));
-    }
+    drawing::lines(&mut svg, 60.0 + circle, &told);
     svg.push_str("</svg>\n");
     svg
 }
@@ -112,25 +101,4 @@ fn arrow(svg: &mut String, (x1, y1): (f64, f64), (x2, y2): (f64, f64), label: &s
          <text x=\"{tx:.1}\" y=\"{ty:.1}\" text-anchor=\"{anchor}\" fill=\"#a33\">{}</text>",
         escaped(label)
     );
-}
-
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.len() - 1;
-        if !lines[last].is_empty() && lines[last].chars().count() + word.chars().count() >= LINE {
-            lines.push(format!("    {word}"));
-        } else {
-            let gap = if lines[last].is_empty() { "" } else { " " };
-            lines[last].push_str(gap);
-            lines[last].push_str(word);
-        }
-    }
-    lines
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

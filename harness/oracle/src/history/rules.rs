@@ -1,6 +1,7 @@
 //! The checker's findings as rules of the verdict: one per phenomenon.
 
 use super::{Anomaly, Options, Refusal, check};
+use triptych_api::Isolation;
 use triptych_model::history::History;
 use triptych_model::{Finding, Guarantee, RuleReport};
 
@@ -17,11 +18,12 @@ pub struct Judged {
 
 /// Judges a recorded history: `H-G0` and its like speak of isolation, the session guarantees of
 /// order, `H-replay` of effects. Without a single key there is nothing to examine. What needs the
-/// order of sessions or of real time is more than serializable, and no rule.
+/// order of sessions or of real time is more than serializable, and no rule. Of causally consistent
+/// transactions is asked only what [`Anomaly::breaks_causal`] says; the rest is data.
 ///
 /// # Errors
 /// [`Refusal`]: then nothing may be said, neither good nor bad.
-pub fn rules(history: &History) -> Result<Judged, Refusal> {
+pub fn rules(history: &History, promised: Isolation) -> Result<Judged, Refusal> {
     let report = check(history, Options::DATA)?;
     let rule = |anomaly: Anomaly, guarantee, examined| {
         let found = report.of(anomaly);
@@ -42,6 +44,7 @@ pub fn rules(history: &History) -> Result<Judged, Refusal> {
                     told: found.witness.told.clone(),
                 }
             }),
+            asked: promised != Isolation::Tcc || anomaly.breaks_causal(),
         }
     };
     let committed = report.seen.committed;
@@ -64,6 +67,7 @@ pub fn rules(history: &History) -> Result<Judged, Refusal> {
             request: None,
             told: told.clone(),
         }),
+        asked: true,
     });
     Ok(Judged {
         rules,

@@ -7,7 +7,7 @@ use triptych_api::{App, Call, Change, Error, Function, Handler, Name, Op, Retrie
 use triptych_boki::{Bug, deploy_on_model_log_with};
 use triptych_faas::{Deployment, Platform, PoolConfig, SimPool};
 use triptych_log::Conduct;
-use triptych_site::{Site, Timing};
+use triptych_site::{SERVERS, Site, Timing};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_world::latency::Profile;
 use triptych_world::{Life, Nanos, SECOND, Scope, World};
@@ -160,6 +160,7 @@ pub(crate) async fn cloud_on(
         app: Rc::new(app()),
         retries: Retries(30),
         timing,
+        servers: SERVERS,
     };
     let deployment = deploy_on_model_log_with(site, conduct, bug);
     deployment.prepare().await.unwrap();

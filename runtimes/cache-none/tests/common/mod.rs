@@ -79,7 +79,11 @@ pub(crate) fn key(n: u64) -> Key {
 
 /// An operation of an attempt at a server.
 pub(crate) fn here(site: &Rc<Site>, server: usize, root: u64, write: u64) -> Here {
-    let scope = Scope::new(site.world.begin_request(root, 0), mix(root, write), Life::new());
+    let scope = Scope::new(
+        site.world.begin_request(root, 0),
+        mix(root, write),
+        Life::new(),
+    );
     Here {
         effects: Effects {
             site: Rc::clone(site),
@@ -368,7 +372,11 @@ impl<S: System> Trial<S> {
         // before effects.
         let mut order: Vec<u64> = (1..=records.len() as u64).collect();
         order.sort_by_key(|&number| {
-            let written = record(number).writes.values().map(|(began, _)| *began).min();
+            let written = record(number)
+                .writes
+                .values()
+                .map(|(began, _)| *began)
+                .min();
             (written.unwrap_or(record(number).end), number)
         });
         let mut past: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
@@ -397,7 +405,9 @@ impl<S: System> Trial<S> {
                     continue;
                 }
                 if from != 0 && S::ATOMIC && !record(from).committed {
-                    report.wrong("never", || format!("{number} reads {from}, which was aborted"));
+                    report.wrong("never", || {
+                        format!("{number} reads {from}, which was aborted")
+                    });
                 }
                 if S::ATOMIC && !torn && *states.entry(key).or_insert(from) != from {
                     report.wrong("repeat", || format!("{number} reads {key} twice"));
@@ -408,7 +418,11 @@ impl<S: System> Trial<S> {
                     new != from && written && counts && older(from, new, key)
                 });
                 if let Some(new) = stale {
-                    let kind = if before.contains(new) { "session" } else { "snapshot" };
+                    let kind = if before.contains(new) {
+                        "session"
+                    } else {
+                        "snapshot"
+                    };
                     if torn && kind == "snapshot" {
                         continue;
                     }

@@ -1,0 +1,34 @@
+//! How fast the causal checker is: events per second of wall time on records of a causal store, fresh
+//! and stale.
+//!
+//! `cargo bench -p triptych-oracle --bench causal`
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use triptych_oracle::causal::check;
+use triptych_oracle::causal::sample::{Shape, sample};
+
+fn causal(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("causal");
+    group.sample_size(10);
+    for (name, delivery) in [("fresh", 0.9), ("stale", 0.1)] {
+        let shape = Shape {
+            operations: 100_000,
+            replicas: 3,
+            clients: 50,
+            keys: 300,
+            length: 40,
+            delivery,
+            transactions: true,
+        };
+        let causes = sample(&shape, 1, None);
+        group.throughput(Throughput::Elements(u64::from(shape.operations)));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| check(black_box(&causes)).map(|report| report.seen.looks));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, causal);
+criterion_main!(benches);

@@ -1,0 +1,113 @@
+//! How a client asks: the server on its host first, others when that one does not answer.
+//!
+//! Everything may be asked again, anywhere: reads change nothing, and a write counts once by its
+//! [`crate::WriteId`].
+
+use crate::message::Message;
+use crate::port::{Failure, Port, Reply, Request};
+use futures_channel::oneshot;
+use futures_util::future::LocalBoxFuture;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use triptych_nodes::NodeId;
+use triptych_world::{MS, Nanos, World};
+
+/// How long a server may take to answer before another one is asked.
+const PATIENCE: Nanos = 400 * MS;
+/// How many times something is asked in all.
+const ATTEMPTS: u32 = 16;
+
+/// Replies that are waited for, by number.
+#[derive(Clone, Default)]
+pub struct Waiting(Rc<RefCell<BTreeMap<u64, oneshot::Sender<Reply>>>>);
+
+impl Waiting {
+    /// Hands a reply to who waits for it, if somebody does.
+    pub fn deliver(&self, message: Message) {
+        let Message::Reply { op, reply } = message else {
+            return;
+        };
+        let asked = self.0.borrow_mut().remove(&op);
+        if let Some(asked) = asked {
+            // Whoever asked may have been dropped meanwhile.
+            let _ = asked.send(reply);
+        }
+    }
+}
+
+/// A client of some servers.
+struct Line {
+    world: World,
+    /// The servers, the one to ask first in front.
+    servers: Vec<NodeId>,
+    send: Box<dyn Fn(NodeId, Message)>,
+    waiting: Waiting,
+    ops: Cell<u64>,
+}
+
+/// A [`Port`] to some servers.
+pub struct ServerPort(Rc<Line>);
+
+impl ServerPort {
+    /// A port that asks the first of some servers first. `send` sends, and what comes back is to be
+    /// given to `waiting`.
+    pub fn new(
+        world: &World,
+        servers: Vec<NodeId>,
+        waiting: Waiting,
+        send: impl Fn(NodeId, Message) + 'static,
+    ) -> Self {
+        ServerPort(Rc::new(Line {
+            world: world.clone(),
+            servers,
+            send: Box::new(send),
+            waiting,
+            ops: Cell::new(0),
+        }))
+    }
+}
+
+impl Line {
+    /// Asks one server once. Nothing if it does not answer in time.
+    async fn once(&self, server: NodeId, request: Request) -> Option<Reply> {
+        let op = self.ops.get();
+        self.ops.set(op + 1);
+        let (sender, answer) = oneshot::channel();
+        self.waiting.0.borrow_mut().insert(op, sender);
+        (self.send)(server, Message::Request { op, request });
+        let reply = self.world.timeout(PATIENCE, answer).await;
+        if reply.is_err() {
+            self.waiting.0.borrow_mut().remove(&op);
+        }
+        reply.ok()?.ok()
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+        let writes = matches!(request, Request::Write { .. } | Request::Update { .. });
+        let mut doubtful = false;
+        for attempt in 0..ATTEMPTS {
+            // The one on the same host is as good as any other if it is back.
+            let server = self.servers[attempt as usize % self.servers.len()];
+            match self.once(server, request.clone()).await {
+                Some(Reply::Failed(Failure::Unavailable)) => {
+                    self.world.sleep((2 * MS) << attempt.min(6)).await;
+                }
+                Some(Reply::Failed(Failure::Unknown)) | None => doubtful = true,
+                Some(Reply::Failed(failure)) => return Err(failure),
+                Some(reply) => return Ok(reply),
+            }
+        }
+        Err(match doubtful && writes {
+            true => Failure::Unknown,
+            false => Failure::Unavailable,
+        })
+    }
+}
+
+impl Port for ServerPort {
+    fn ask(&self, request: Request) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
+        let line = Rc::clone(&self.0);
+        Box::pin(async move { line.ask(request).await })
+    }
+}
