@@ -68,6 +68,7 @@ pub(crate) async fn site(world: &World) -> Rc<Site> {
         app: Rc::new(app),
         retries: Retries(0),
         timing: Timing::default(),
+        servers: 3,
     });
     tables::create(Rc::clone(&site), Vec::new()).await.unwrap();
     site
