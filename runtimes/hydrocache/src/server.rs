@@ -319,7 +319,7 @@ impl Server {
                 }
                 (Choice::Ask(at), Some(key)) if at < self.servers => {
                     self.counts.remote += 1;
-                    reading.asked.insert(key.clone());
+                    reading.asked.insert((key.clone(), at));
                     let attempt = reading.attempt.clone();
                     let job = Job::Read {
                         client,
