@@ -194,12 +194,13 @@ fn an_optimistic_workflow_reads_the_older_state_where_it_was_and_is_aborted_if_t
     for (knows_both, expected) in [(true, Ok(Some(1))), (false, Err(()))] {
         bench(20 * MS, None, move |bench| async move {
             bench.write(2, &[(A, 1), (B, 1)], Deps::new()).await;
+            // What is stable is no dependency any more: A alone is fetched where B never was.
+            bench.world.sleep(200 * MS).await;
             let mut warm = Workflow::new(50);
             bench.read(0, &mut warm, A).await.unwrap();
             if knows_both {
                 bench.read(0, &mut warm, B).await.unwrap();
             }
-            // What is stable is no dependency any more: A alone is fetched where B never was.
             bench.end(50);
             bench.world.sleep(100 * MS).await;
             let mut flow = Workflow::new(51);
