@@ -88,7 +88,8 @@ impl Clock {
         if let Some(count) = self.0.get_mut(usize::from(slot.0)) {
             *count = to.min(*count);
         }
-        *self = Clock::from(std::mem::take(&mut self.0));
+        let len = self.0.iter().rposition(|&count| count > 0);
+        self.0.truncate(len.map_or(0, |last| last + 1));
     }
 
     /// Counts what another counts too.

@@ -1,9 +1,9 @@
 //! Random histories: links that deliver when they please, clients that roam, fork and join, ask again
 //! elsewhere, and servers that forget, load and fold.
 
-use super::{Broken, Checked, Client, Mesh, key};
+use super::{Broken, Checked, Client, Mesh, holds, key};
 use triptych_api::{Change, Value};
-use triptych_mesh::{Bug, Clock, Key, Op, WriteId};
+use triptych_mesh::{Bug, Clock, Core, Key, Op, Slot, WriteId};
 
 /// Numbers from a seed: SplitMix64.
 pub struct Draws(u64);
@@ -324,6 +324,10 @@ impl Run {
             let entries = self.keys.iter().filter_map(|key| core.entry(key));
             let whole = entries.filter(|entry| entry.at(&Clock::default()).is_none());
             self.happened.folded += whole.count();
+            // A server that is given the state of another one has it.
+            let state = core.state();
+            let copy = Core::of_state(Slot(99), self.resident, None, state.clone());
+            holds("a copy", copy.state() == state, || format!("{state:?}"))?;
         }
         for at in 0..self.mesh.servers() {
             for who in 0..self.clients.len() {
