@@ -49,14 +49,15 @@ use triptych_site::Site;
 use triptych_store::Store;
 use triptych_world::{MS, Nanos, SECOND, World};
 
-/// What it promises: one snapshot for a workflow, writes that are seen together, sessions that never
-/// go back, and that what was acknowledged is in the database. Not that concurrent changes of one
-/// document all count.
+/// What it promises: one snapshot for a workflow, and writes that are seen together. Of documents, sessions
+/// never go back either, and what was acknowledged is in the database; but a document is replaced as a
+/// whole. Of two concurrent changes of a list one is lost that was acknowledged, and whoever has seen
+/// it may not see it again. So neither order nor durability is promised to an app, which sees lists.
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::Tcc,
-    order: Order::Causal,
-    durable: true,
+    order: Order::None,
+    durable: false,
 };
 
 /// A seeded defect, to show that checkers see it.
