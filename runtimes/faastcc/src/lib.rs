@@ -40,8 +40,8 @@ pub use system::{Context, FaasTcc, Session};
 
 use std::rc::Rc;
 use triptych_api::{Declares, Isolation, Order};
-use triptych_cache_none::cluster::{Make, lan};
 use triptych_cache_none::Cluster;
+use triptych_cache_none::cluster::{Make, lan};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;

@@ -9,9 +9,7 @@ use std::future::Future;
 use triptych_api::Value;
 use triptych_cache_none::{Cluster, Failure, Port};
 use triptych_cached::Attempt;
-use triptych_hydrocache::{
-    Bug, Config, Deps, Got, Held, Holds, Peer, Reply, Request, start,
-};
+use triptych_hydrocache::{Bug, Config, Deps, Got, Held, Holds, Peer, Reply, Request, start};
 use triptych_mesh::{Clock, Key};
 use triptych_nodes::sim::SimConfig;
 use triptych_world::{MS, Nanos, Options, SECOND, World};
@@ -252,7 +250,10 @@ fn dependencies_do_not_grow_and_what_ends_is_forgotten() {
         for server in 0..3 {
             let node = triptych_cache_none::cluster::server(server);
             let gauge = |name| bench.cluster.gauge(node, name).unwrap();
-            assert_eq!((gauge("workflows"), gauge("uncovered"), gauge("jobs")), (0, 0, 0));
+            assert_eq!(
+                (gauge("workflows"), gauge("uncovered"), gauge("jobs")),
+                (0, 0, 0)
+            );
             assert_eq!(gauge("lines"), gauge("keys"));
             // Less than ten for each write: what was written within some tens of milliseconds.
             assert!(gauge("deps") < 10 * gauge("flushed"), "{}", gauge("deps"));
