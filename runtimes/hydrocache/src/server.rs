@@ -38,7 +38,7 @@ pub enum Bug {
     DragsUnchecked,
     /// A line may be older than what the workflow or its session has seen.
     ReadsStale,
-    /// A snapshot is what the first server shows.
+    /// Each server makes a snapshot of what it shows itself.
     LooksAtOne,
     /// What is stable does not wait for the workflows that hold older lines.
     CoversEarly,
