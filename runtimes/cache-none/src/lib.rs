@@ -56,9 +56,6 @@ pub const DECLARES: Declares = Declares {
     durable: true,
 };
 
-/// So many servers, as in the published experiments.
-pub const SERVERS: u16 = 3;
-
 /// Starts plain caches in a world of virtual time.
 pub fn start(
     world: &World,
@@ -78,6 +75,6 @@ pub fn start(
 pub fn deploy(site: Site) -> Rc<dyn Deployment> {
     // As often as HydroCache refreshes.
     let config = Config { period: 100 * MS };
-    let system = Plain::start(&site, lan(), SERVERS, config);
+    let system = Plain::start(&site, lan(), site.servers, config);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

@@ -40,8 +40,8 @@ pub use system::{Context, FaasTcc, Session};
 
 use std::rc::Rc;
 use triptych_api::{Declares, Isolation, Order};
+use triptych_cache_none::Cluster;
 use triptych_cache_none::cluster::{Make, lan};
-use triptych_cache_none::{Cluster, SERVERS};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;
@@ -49,14 +49,15 @@ use triptych_site::Site;
 use triptych_store::Store;
 use triptych_world::{MS, Nanos, SECOND, World};
 
-/// What it promises: one snapshot for a workflow, writes that are seen together, sessions that never
-/// go back, and that what was acknowledged is in the database. Not that concurrent changes of one
-/// document all count.
+/// What it promises: one snapshot for a workflow, and writes that are seen together. Of documents, sessions
+/// never go back either, and what was acknowledged is in the database; but a document is replaced as a
+/// whole. Of two concurrent changes of a list one is lost that was acknowledged, and whoever has seen
+/// it may not see it again. So neither order nor durability is promised to an app, which sees lists.
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::Tcc,
-    order: Order::Causal,
-    durable: true,
+    order: Order::None,
+    durable: false,
 };
 
 /// A seeded defect, to show that checkers see it.
@@ -121,11 +122,11 @@ pub fn start(
 
 /// Puts the site's app on it; functions roam at random.
 pub fn deploy(site: Site) -> Rc<dyn Deployment> {
-    deploy_with_config(site, SERVERS, Config::default())
+    deploy_with_config(site, Config::default())
 }
 
 /// The same with all that can be chosen.
-pub fn deploy_with_config(site: Site, servers: u16, config: Config) -> Rc<dyn Deployment> {
-    let system = FaasTcc::start(&site, lan(), servers, config);
+pub fn deploy_with_config(site: Site, config: Config) -> Rc<dyn Deployment> {
+    let system = FaasTcc::start(&site, lan(), site.servers, config);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

@@ -4,8 +4,8 @@
 //! not see certain others older than so (`seen`, and `floor` because of its session). A line *fits* if
 //! it is no older than that, and drags nothing in that is newer than what was read already. The first
 //! one that fits is taken: of what the workflow looks at here, of what is shown here now, and of what
-//! another server keeps for it. If none fits the attempt is over: no state of the key that anybody
-//! still has is in one snapshot with what was read.
+//! servers where it was before keep for it. If none fits the attempt is over: no state of the key that
+//! any of them still has is in one snapshot with what was read.
 
 use crate::cut::Cut;
 use crate::line::{Deps, Line};
@@ -33,8 +33,8 @@ pub struct Reading {
     pub got: Vec<Got>,
     /// Keys that were fetched for it.
     pub fetched: BTreeSet<Key>,
-    /// Keys for which the server that keeps them was asked.
-    pub asked: BTreeSet<Key>,
+    /// Servers that were asked what they keep of a key.
+    pub asked: BTreeSet<(Key, u16)>,
 }
 
 /// What is to be done about the next key of a read.
@@ -83,24 +83,28 @@ impl Reading {
         if let Some(line) = here.find(|line| self.fits(key, line, bug)) {
             return Choice::Take(Arc::clone(line));
         }
-        let held = self.read.get(key).or_else(|| self.seen.get(key));
-        if let Some(held) = held.filter(|held| held.at != me)
-            && !self.asked.contains(key)
-        {
-            return Choice::Ask(held.at);
+        let read = self.read.get(key);
+        let held = read.or_else(|| self.seen.get(key)).map(|held| held.at);
+        let new = |at: &u16| *at != me && !self.asked.contains(&(key.clone(), *at));
+        if let Some(at) = held.filter(new) {
+            return Choice::Ask(at);
         }
         // What the database has is as new as anybody has seen it; it helps if what is here is too old
         // or there is nothing.
         let current = cut.current(key).map(|line| &line.clock);
-        let known = self.read.contains_key(key);
         let old = current.is_none_or(|clock| {
             let floor = self.floor.get(key);
             let seen = self.seen.get(key).map(|held| &held.clock);
             floor.into_iter().chain(seen).any(|c| !clock.covers(c))
         });
-        match old && !known && !self.fetched.contains(key) {
-            true => Choice::Fetch,
-            false => Choice::Abort,
+        if old && read.is_none() && !self.fetched.contains(key) {
+            return Choice::Fetch;
+        }
+        // What is here is too new. Where the workflow was before there may be an older one.
+        let mut before = self.read.values().map(|held| held.at);
+        match before.find(|at| read.is_none() && new(at)) {
+            Some(at) => Choice::Ask(at),
+            None => Choice::Abort,
         }
     }
 

@@ -44,7 +44,7 @@ pub use system::{ClientBug, Context, Hydro, Session};
 use std::rc::Rc;
 use triptych_api::{Declares, Isolation, Order};
 use triptych_cache_none::cluster::{Make, lan};
-use triptych_cache_none::{Broker, Cluster, SERVERS};
+use triptych_cache_none::{Broker, Cluster};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;
@@ -52,14 +52,15 @@ use triptych_site::Site;
 use triptych_store::Store;
 use triptych_world::World;
 
-/// What both promise: one snapshot for a workflow, writes that are seen together, sessions that never
-/// go back, and that what was acknowledged is in the database. Not that concurrent changes of one
-/// document all count.
+/// What both promise: one snapshot for a workflow, and writes that are seen together. Of documents, sessions
+/// never go back either, and what was acknowledged is in the database; but a document is replaced as a
+/// whole. Of two concurrent changes of a list one is lost that was acknowledged, and whoever has seen
+/// it may not see it again. So neither order nor durability is promised to an app, which sees lists.
 pub const DECLARES: Declares = Declares {
     exactly_once: false,
     transaction: Isolation::Tcc,
-    order: Order::Causal,
-    durable: true,
+    order: Order::None,
+    durable: false,
 };
 
 /// Which protocol workflows follow.
@@ -88,22 +89,21 @@ pub fn start(
 
 /// Puts the site's app on conservative HydroCache; functions roam at random.
 pub fn deploy_con(site: Site) -> Rc<dyn Deployment> {
-    deploy(site, Kind::Conservative, SERVERS, Config::default(), None)
+    deploy(site, Kind::Conservative, Config::default(), None)
 }
 
 /// Puts the site's app on optimistic HydroCache; functions roam at random.
 pub fn deploy_opt(site: Site) -> Rc<dyn Deployment> {
-    deploy(site, Kind::Optimistic, SERVERS, Config::default(), None)
+    deploy(site, Kind::Optimistic, Config::default(), None)
 }
 
 /// The same as both, with all that can be chosen.
 pub fn deploy(
     site: Site,
     kind: Kind,
-    servers: u16,
     config: Config,
     bug: Option<ClientBug>,
 ) -> Rc<dyn Deployment> {
-    let system = Hydro::start(&site, lan(), kind, servers, config, bug);
+    let system = Hydro::start(&site, lan(), kind, site.servers, config, bug);
     deploy_with(Rc::new(site), system, Policy::Random, None)
 }

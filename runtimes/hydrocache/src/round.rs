@@ -92,6 +92,10 @@ impl Server {
         if missing.is_empty() {
             return self.tell(client, op, &attempt, &keys, out);
         }
+        let home = match self.has(Bug::LooksAtOne) {
+            true => self.me,
+            false => home,
+        };
         if home >= self.servers {
             let told = format!("there is no server {home}");
             return self.fail(client, op, Failure::Bad(told), out);

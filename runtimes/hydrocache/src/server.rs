@@ -38,7 +38,7 @@ pub enum Bug {
     DragsUnchecked,
     /// A line may be older than what the workflow or its session has seen.
     ReadsStale,
-    /// A snapshot is what the first server shows.
+    /// Each server makes a snapshot of what it shows itself.
     LooksAtOne,
     /// What is stable does not wait for the workflows that hold older lines.
     CoversEarly,
@@ -319,7 +319,7 @@ impl Server {
                 }
                 (Choice::Ask(at), Some(key)) if at < self.servers => {
                     self.counts.remote += 1;
-                    reading.asked.insert(key.clone());
+                    reading.asked.insert((key.clone(), at));
                     let attempt = reading.attempt.clone();
                     let job = Job::Read {
                         client,

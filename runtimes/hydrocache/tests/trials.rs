@@ -64,9 +64,11 @@ fn broken(kind: Kind, bug: Option<Bug>, client: Option<ClientBug>) -> u64 {
 #[test]
 fn seeded_defects_are_seen() {
     use Kind::{Conservative, Optimistic};
+    // An optimistic read demands what belongs to it whatever the cut has, so it alone is not misled by
+    // lines that were admitted alone.
+    let mut unseen = Vec::new();
     for (kind, bug) in [
         (Conservative, Bug::AdmitsAlone),
-        (Optimistic, Bug::AdmitsAlone),
         (Conservative, Bug::WritesAlone),
         (Optimistic, Bug::WritesAlone),
         (Conservative, Bug::WritesApart),
@@ -75,13 +77,18 @@ fn seeded_defects_are_seen() {
         (Optimistic, Bug::ReadsStale),
         (Conservative, Bug::LooksAtOne),
     ] {
-        assert!(broken(kind, Some(bug), None) > 0, "{kind:?} {bug:?}");
+        if broken(kind, Some(bug), None) == 0 {
+            unseen.push(format!("{kind:?} {bug:?}"));
+        }
     }
     for (kind, bug) in [
         (Optimistic, ClientBug::JoinsUnchecked),
         (Optimistic, ClientBug::FloorIgnored),
         (Conservative, ClientBug::FloorIgnored),
     ] {
-        assert!(broken(kind, None, Some(bug)) > 0, "{kind:?} {bug:?}");
+        if broken(kind, None, Some(bug)) == 0 {
+            unseen.push(format!("{kind:?} {bug:?}"));
+        }
     }
+    assert_eq!(unseen, Vec::<String>::new());
 }
