@@ -5,7 +5,8 @@
 //! everything that the write depends on, and everything that its server accepted before it. A set of
 //! versions is therefore described by a clock exactly: of each server the first so many.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -26,12 +27,19 @@ impl fmt::Display for Slot {
 /// A vector clock. Servers that it does not name count as 0. It is a partial order ([`Clock::covers`])
 /// and has a total one that extends it ([`Clock::lex`]); neither is an operator, so that no `<` can
 /// mean the wrong one.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "Vec<u64>", into = "Vec<u64>")]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "Vec<u64>")]
 pub struct Clock(
-    /// Without zeros at the end, so that equal clocks have one form. At most [`PLACES`].
-    Vec<u64>,
+    /// Without zeros at the end, so that equal clocks have one form. At most [`PLACES`]. Those of small
+    /// rings are where the clock is: every entry has several, and they are copied at every read.
+    SmallVec<[u64; 4]>,
 );
+
+impl Serialize for Clock {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_slice().serialize(serializer)
+    }
+}
 
 /// So many places a [`Slot`] can name.
 const PLACES: usize = 1 << 16;
@@ -42,13 +50,13 @@ impl From<Vec<u64>> for Clock {
         counts.truncate(PLACES);
         let len = counts.iter().rposition(|&count| count > 0);
         counts.truncate(len.map_or(0, |last| last + 1));
-        Clock(counts)
+        Clock(SmallVec::from_slice(&counts))
     }
 }
 
 impl From<Clock> for Vec<u64> {
     fn from(clock: Clock) -> Self {
-        clock.0
+        clock.0.into_vec()
     }
 }
 
@@ -80,7 +88,9 @@ impl Clock {
         if let Some(count) = self.0.get_mut(usize::from(slot.0)) {
             *count = to.min(*count);
         }
-        *self = Clock::from(std::mem::take(&mut self.0));
+        while self.0.last() == Some(&0) {
+            self.0.pop();
+        }
     }
 
     /// Counts what another counts too.
@@ -110,7 +120,10 @@ impl Clock {
     #[must_use]
     pub fn meet(&self, other: &Clock) -> Clock {
         let both = self.0.iter().zip(&other.0).map(|(&a, &b)| a.min(b));
-        Clock::from(both.collect::<Vec<u64>>())
+        let mut both: SmallVec<[u64; 4]> = both.collect();
+        let len = both.iter().rposition(|&count| count > 0);
+        both.truncate(len.map_or(0, |last| last + 1));
+        Clock(both)
     }
 
     /// The servers of which it counts writes, with how many.

@@ -35,7 +35,7 @@ fn random_histories_break_no_invariant() {
         ("joins", all.joins),
         ("evictions", all.evictions),
         ("loads", all.loads),
-        ("folds", all.folds),
+        ("keys with folded writes", all.folded),
     ] {
         assert!(many > 0, "no {what}");
     }

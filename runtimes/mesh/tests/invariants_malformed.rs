@@ -11,9 +11,9 @@ use std::sync::Arc;
 use triptych_api::{Change, Value};
 use triptych_mesh::{Clock, Context, Core, Key, Op, Refused, Slot, Version, WriteId};
 
-/// Counts of versions that are, in no order, and that never will be. Dependencies are, if they are at
-/// all, on what every server has received: whoever claims to have been shown what nobody was shown is
-/// believed.
+/// Counts of versions that are, without what those count, and of such as never will be. Dependencies
+/// are, if they are at all, on what every server has received together with what that depends on:
+/// whoever claims to have been shown what nobody was shown is believed.
 fn clock(draws: &mut Draws, mesh: &Mesh, deps: bool, only_real: bool) -> Clock {
     let mut clock = Clock::default();
     for slot in (0..mesh.servers() as u16).map(Slot) {
@@ -27,6 +27,15 @@ fn clock(draws: &mut Draws, mesh: &Mesh, deps: bool, only_real: bool) -> Clock {
             _ => [u64::MAX, u64::MAX - 1, 1 << 63, 1 << 40][draws.below(4)],
         };
         clock.raise(slot, count);
+    }
+    let unseen = |mesh: &Mesh| {
+        let mut all = mesh.made.clone();
+        all.retain(|_, made| made.version.is_counted_by(&clock));
+        let mut real = all.values();
+        !real.all(|made| mesh.is_everywhere("deps", &made.version.clock).is_ok())
+    };
+    if deps && unseen(mesh) {
+        clock = Clock::default();
     }
     if !only_real && draws.one_in(12) {
         clock.raise(Slot([3, 9, u16::MAX][draws.below(3)]), 1 + draws.next() % 2);

@@ -1,9 +1,9 @@
 //! Random histories: links that deliver when they please, clients that roam, fork and join, ask again
 //! elsewhere, and servers that forget, load and fold.
 
-use super::{Broken, Checked, Client, Mesh, key};
+use super::{Broken, Checked, Client, Mesh, holds, key};
 use triptych_api::{Change, Value};
-use triptych_mesh::{Bug, Key, Op, WriteId};
+use triptych_mesh::{Bug, Clock, Core, Key, Op, Slot, WriteId};
 
 /// Numbers from a seed: SplitMix64.
 pub struct Draws(u64);
@@ -40,6 +40,8 @@ pub struct Case {
     pub bug: Option<Bug>,
     /// One link delivers nothing before the end.
     pub delayed: Option<usize>,
+    /// One key, on which so much is written that old writes are folded.
+    pub busy: bool,
 }
 
 impl Case {
@@ -47,9 +49,10 @@ impl Case {
         Case {
             seed,
             servers: 1 + (seed % 5) as usize,
-            steps: 150,
+            steps: if seed % 16 == 7 { 500 } else { 150 },
             bug,
             delayed: None,
+            busy: seed % 16 == 7,
         }
     }
 }
@@ -70,6 +73,8 @@ pub struct Happened {
     pub evictions: usize,
     pub loads: usize,
     pub folds: usize,
+    /// Keys of servers of which writes were folded.
+    pub folded: usize,
 }
 
 impl Happened {
@@ -87,6 +92,7 @@ impl Happened {
             (&mut self.evictions, other.evictions),
             (&mut self.loads, other.loads),
             (&mut self.folds, other.folds),
+            (&mut self.folded, other.folded),
         ];
         all.into_iter().for_each(|(sum, more)| *sum += more);
     }
@@ -105,13 +111,16 @@ struct Run {
     keys: Vec<Key>,
     value: i64,
     resident: bool,
+    /// What somebody knew to be stable some time ago.
+    snapshot: Clock,
     happened: Happened,
 }
 
 /// Runs a case to its end.
 pub fn run(case: Case) -> Result<Happened, Broken> {
     let mut draws = Draws::new(case.seed);
-    let keys = (0..1 + draws.below(4) as u64).map(key).collect();
+    let keys = if case.busy { 1 } else { 1 + draws.below(4) };
+    let keys = (0..keys as u64).map(key).collect();
     let resident = draws.one_in(2);
     let mut run = Run {
         case,
@@ -121,6 +130,7 @@ pub fn run(case: Case) -> Result<Happened, Broken> {
         keys,
         value: 0,
         resident,
+        snapshot: Clock::default(),
         happened: Happened::default(),
         draws,
     };
@@ -198,7 +208,9 @@ impl Run {
             78..82 => {
                 self.again(who, at)?;
                 let keys = self.some_keys();
-                // What somebody knew to be stable, now or a while ago.
+                if self.draws.one_in(2) {
+                    return self.look_back(at, &keys);
+                }
                 let mut snapshot = self.mesh.cores[at].stable().clone();
                 snapshot.join(&self.clients[who].context.deps);
                 let at = self.draws.below(servers);
@@ -241,6 +253,19 @@ impl Run {
                 Ok(())
             }
         }
+    }
+
+    /// Somebody without a past reads what was stable a while ago.
+    fn look_back(&mut self, at: usize, keys: &[Key]) -> Checked {
+        let mut somebody = Client::new(0);
+        let snapshot = self.snapshot.clone();
+        let seen = self.mesh.read_at(&mut somebody, at, &snapshot, keys)?;
+        self.happened.snapshots += 1;
+        self.happened.too_old += usize::from(seen.is_none());
+        if self.draws.one_in(3) {
+            self.snapshot = self.mesh.cores[at].stable().clone();
+        }
+        Ok(())
     }
 
     fn write(&mut self, who: usize, at: usize) -> Checked {
@@ -295,6 +320,15 @@ impl Run {
         }
         self.mesh.settle()?;
         self.mesh.converged()?;
+        for core in &self.mesh.cores {
+            let entries = self.keys.iter().filter_map(|key| core.entry(key));
+            let whole = entries.filter(|entry| entry.at(&Clock::default()).is_none());
+            self.happened.folded += whole.count();
+            // A server that is given the state of another one has it.
+            let state = core.state();
+            let copy = Core::of_state(Slot(99), self.resident, None, state.clone());
+            holds("a copy", copy.state() == state, || format!("{state:?}"))?;
+        }
         for at in 0..self.mesh.servers() {
             for who in 0..self.clients.len() {
                 let keys = self.keys.clone();
