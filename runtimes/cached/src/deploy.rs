@@ -94,6 +94,10 @@ impl<S: System> Deployment for Cached<S> {
 
     /// Of two answers that crossed, a session keeps both.
     fn remember(&self, known: &Value, new: Value) -> Value {
+        if new == Value::Null {
+            // An answer that brings nothing takes nothing away.
+            return known.clone();
+        }
         let (old, (came, home)) = (read_kept(known).0, read_kept(&new));
         let both = || {
             let mut session: S::Session = decode(old.as_ref()?).ok()?;
