@@ -54,8 +54,8 @@ impl Store {
     pub(super) fn pull(&mut self, replica: usize, clock: &Clock) {
         loop {
             let mut moved = false;
-            for origin in 0..clock.len() {
-                while self.replicas[replica].applied[origin] < clock[origin]
+            for (origin, count) in clock.iter().enumerate() {
+                while self.replicas[replica].applied[origin] < *count
                     && self.deliver(replica, origin)
                 {
                     moved = true;
