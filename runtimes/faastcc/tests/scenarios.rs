@@ -6,9 +6,13 @@ mod common;
 use common::{key, site};
 use std::future::Future;
 use triptych_api::Value;
-use triptych_cache_none::{Failure, Port};
-use triptych_faastcc::{Config, Interval, Reply, Request, Stamp, start};
+use triptych_cache_none::cluster::CENTRE;
+use triptych_cache_none::{Failure, Outcome, Port, Wire};
+use triptych_faastcc::{
+    Bug, Config, History, Interval, Peer, Reply, Request, Server, Stamp, start,
+};
 use triptych_nodes::sim::SimConfig;
+use triptych_nodes::{Node, Out, Peer as From};
 use triptych_world::{MS, Options, World};
 
 const A: u64 = 1;
@@ -109,6 +113,62 @@ fn a_version_that_is_not_kept_is_an_abort() {
         let mut new = Interval::default();
         assert_eq!(bench.read(1, &mut new, B).await, Ok(Some(2)));
     });
+}
+
+/// Until when a row counts as valid that was asked for before the promise of 10 was followed by that of
+/// 20, with a commit at 15 that the row does not have.
+fn high_of_a_row_that_was_overtaken(bug: Option<Bug>) -> Stamp {
+    let config = Config {
+        bug,
+        ..Config::default()
+    };
+    let mut server = Server::new(config, 0);
+    let mut out = Out::default();
+    let fresh = |since, promise, changed| {
+        Wire::Peer(Peer::Fresh {
+            since: Stamp(since),
+            promise: Stamp(promise),
+            changed: Some(changed),
+        })
+    };
+    let (bridge, client) = (From::Client(0), From::Client(1));
+    let storage = From::Node(CENTRE);
+    server.on_message(0, bridge, Wire::Bridge, &mut out);
+    server.on_message(0, storage, fresh(0, 10, Vec::new()), &mut out);
+    let request = Request::Read {
+        interval: Interval::default(),
+        keys: vec![key(A)],
+    };
+    server.on_message(0, client, Wire::Request { op: 1, request }, &mut out);
+    let token = out.sends.iter().find_map(|(_, message)| match message {
+        Wire::Query { token, .. } => Some(*token),
+        _ => None,
+    });
+    let token = token.expect("what is missing is asked for");
+    server.on_message(
+        0,
+        storage,
+        fresh(10, 20, vec![(key(A), Stamp(15))]),
+        &mut out,
+    );
+    let row = History::default().with(Value::Int(1), Stamp(5), Stamp(0), 8);
+    let outcome = Outcome::Found(vec![Some(row)]);
+    server.on_message(0, bridge, Wire::Outcome { token, outcome }, &mut out);
+    let high = out.sends.iter().find_map(|(_, message)| match message {
+        Wire::Reply {
+            reply: Reply::Read(got),
+            ..
+        } => Some(got[0].when.high),
+        _ => None,
+    });
+    high.expect("the read is answered")
+}
+
+#[test]
+fn a_row_that_was_overtaken_by_a_commit_is_valid_no_longer_than_that() {
+    assert!(high_of_a_row_that_was_overtaken(None) < Stamp(15));
+    let wrong = high_of_a_row_that_was_overtaken(Some(Bug::FetchedCountsAsNew));
+    assert_eq!(wrong, Stamp(20));
 }
 
 #[test]

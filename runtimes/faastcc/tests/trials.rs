@@ -6,7 +6,6 @@ mod common;
 use common::{Report, Shape, trial, trials};
 use triptych_cache_none::cluster::lan;
 use triptych_faastcc::{Bug, Config, FaasTcc};
-use triptych_world::MS;
 
 fn run(seeds: std::ops::Range<u64>, config: Config) -> Report {
     trials(seeds, Shape::default(), move |site| {
@@ -56,32 +55,13 @@ fn seeded_defects_are_seen() {
         Bug::JoinsUnchecked,
         Bug::SessionIgnored,
         Bug::PromisesTooMuch,
-        Bug::FetchedCountsAsNew,
         Bug::CommitsApart,
     ] {
-        // It matters for keys that are read the first time while somebody writes them: more of those,
-        // and promises that come often.
-        let often = bug == Bug::FetchedCountsAsNew;
-        let period = if often {
-            5 * MS
-        } else {
-            Config::default().period
-        };
         let config = Config {
-            period,
             bug: Some(bug),
             ..Config::default()
         };
-        let shape = Shape {
-            keys: if often { 60 } else { Shape::default().keys },
-            pause: if often { MS } else { Shape::default().pause },
-            think: if often { MS } else { Shape::default().think },
-            ..Shape::default()
-        };
-        let seeds = 1..if often { 41 } else { 11 };
-        let report = trials(seeds, shape, move |site| {
-            FaasTcc::start(site, lan(), 3, config)
-        });
+        let report = run(1..11, config);
         println!("{bug:?}: {:?}", report.wrong);
         assert!(report.count(&Report::CAUSAL) > 0, "{bug:?}");
     }
