@@ -13,8 +13,6 @@ use triptych_site::{Site, tables};
 use triptych_store::TableSchema;
 use triptych_world::{Nanos, SECOND};
 
-/// How many servers there are, as in the published experiments (specification §11.1).
-const SERVERS: u16 = 3;
 /// How long the servers may take until they serve.
 const PATIENCE: Nanos = 60 * SECOND;
 
@@ -46,11 +44,16 @@ pub(crate) enum Source {
     None,
 }
 
-/// Starts the servers of an installation: a write is acknowledged once one further server has it.
+/// Starts the servers of an installation: a write is acknowledged once one further server has it, or,
+/// if there is none, once it is on the disk.
 pub(crate) fn start(site: &Site, compat: bool) -> SimMesh {
+    let level = match site.servers {
+        0 | 1 => Level::Synced,
+        _ => Level::Replicated,
+    };
     let config = Config {
         compat,
-        ..Config::of(SERVERS, Level::Replicated)
+        ..Config::of(site.servers.max(1), level)
     };
     let functions = site.app.functions.iter();
     let tables = functions.flat_map(|function| &function.tables);
