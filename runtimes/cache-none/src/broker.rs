@@ -148,7 +148,7 @@ pub struct Broker<Q, A, P> {
     published: BTreeMap<Slot, Done>,
     covered: BTreeMap<Slot, Done>,
     stable: Clock,
-    speaks: PhantomData<fn() -> Wire<Q, A, P>>,
+    speaks: PhantomData<Wire<Q, A, P>>,
 }
 
 impl<Q, A, P> Default for Broker<Q, A, P> {

@@ -1,8 +1,9 @@
 //! The node that gives timestamps, makes commits, and promises.
 //!
 //! A commit reads the rows that it writes, gets a timestamp, and is made by one transaction of the
-//! database, so it is there as a whole or not at all. Commits of the same key come one after the
-//! other. The *promise* is the time before the first commit that has a timestamp and is not in the
+//! database, or by several if it is large. Nobody sees a part of it: what is after the promise is not
+//! read. If one of several transactions fails, nobody knows what the commit is, and its client is told
+//! so. Commits of the same key come one after the other. The *promise* is the time before the first commit that has a timestamp and is not in the
 //! database; without one it is now. It never goes back, and a commit is answered when the promise has
 //! reached it: whoever has seen a commit can be shown everything that is before it.
 //!
@@ -31,8 +32,8 @@ const AHEAD: Nanos = 4 * SECOND;
 const LOOK: Nanos = SECOND;
 /// After so long nothing of an earlier life is on its way to the database.
 const FENCE: Nanos = 10 * SECOND;
-/// How many rows a transaction of the database takes at most.
-const TOGETHER: usize = 100;
+/// How many rows a transaction of the database takes in any of its versions.
+const TOGETHER: usize = 25;
 
 /// A commit that a cache wants.
 #[derive(Debug)]
@@ -53,8 +54,12 @@ enum Then {
 #[derive(Debug)]
 struct Pending {
     commit: Commit,
-    /// What came of it, once that is known.
-    end: Option<Result<(), Failure>>,
+    /// How many of its transactions have not ended.
+    open: usize,
+    /// How many have been made.
+    made: usize,
+    /// Why one was not.
+    failed: Option<Failure>,
 }
 
 /// See the module documentation.
@@ -130,9 +135,8 @@ impl Storage {
 
     fn commit(&mut self, commit: Commit, out: &mut Send) {
         let distinct: BTreeSet<&Key> = commit.writes.iter().map(|(key, _)| key).collect();
-        if distinct.len() < commit.writes.len() || distinct.is_empty() || distinct.len() > TOGETHER
-        {
-            let told = format!("a commit writes 1 to {TOGETHER} keys, each once");
+        if distinct.len() < commit.writes.len() || distinct.is_empty() {
+            let told = "a commit writes at least one key, each once".to_owned();
             return answer(&commit, Err(Failure::Bad(told)), out);
         }
         let queue = self.queue.iter().flat_map(|commit| &commit.writes);
@@ -183,10 +187,20 @@ impl Storage {
                 condition: None,
             }
         });
-        let puts = puts.collect();
-        self.desk.ask(Query::Put { puts }, Then::Made(stamp), out);
-        let end = None;
-        self.pending.insert(stamp, Pending { commit, end });
+        let puts: Vec<Put> = puts.collect();
+        let chunks = puts.chunks(TOGETHER);
+        let open = chunks.len();
+        for puts in chunks {
+            let puts = puts.to_vec();
+            self.desk.ask(Query::Put { puts }, Then::Made(stamp), out);
+        }
+        let pending = Pending {
+            commit,
+            open,
+            made: 0,
+            failed: None,
+        };
+        self.pending.insert(stamp, pending);
     }
 
     /// A commit came to nothing before it had a timestamp.
@@ -207,18 +221,32 @@ impl Storage {
     /// The database has answered to a commit: those that all before have ended are visible now.
     fn made(&mut self, stamp: Stamp, outcome: Outcome, out: &mut Send) {
         if let Some(pending) = self.pending.get_mut(&stamp) {
-            pending.end = Some(match outcome {
-                Outcome::Done(_) => Ok(()),
-                other => Err(failure(other)),
-            });
+            pending.open -= 1;
+            match outcome {
+                Outcome::Done(_) => pending.made += 1,
+                other => pending.failed = Some(failure(other)),
+            }
         }
         while let Some(first) = self.pending.first_entry() {
-            if first.get().end.is_none() {
+            if first.get().open > 0 {
                 return;
             }
-            let (stamp, Pending { commit, end }) = first.remove_entry();
-            let end = end.unwrap_or(Ok(()));
-            if !matches!(end, Err(ref failure) if !matches!(failure, Failure::Unknown(_))) {
+            let (stamp, pending) = first.remove_entry();
+            let Pending {
+                commit,
+                made,
+                failed,
+                ..
+            } = pending;
+            let end = match failed {
+                None => Ok(()),
+                Some(why) if made > 0 => {
+                    let told = format!("a part of the commit was made, then: {why}");
+                    Err(Failure::Unknown(told))
+                }
+                Some(why) => Err(why),
+            };
+            if matches!(end, Ok(()) | Err(Failure::Unknown(_))) {
                 self.commits += 1;
                 let keys = commit.writes.iter().map(|(key, _)| key.clone());
                 self.log.push_back((stamp, keys.collect()));
