@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use triptych_api::model::{OpRecord, Outcome};
-use triptych_api::{Evidence, Name, State, Value};
+use triptych_api::{Evidence, Isolation, Name, Order, State, Value};
 use triptych_micro::notice::{FIELD, KEY, TABLE};
 
 fn settings() -> BTreeMap<String, String> {
@@ -42,6 +42,8 @@ fn violated(ops: &[OpRecord], left: i64) -> Vec<String> {
         ops,
         state: &state,
         settings: &settings(),
+        isolation: Isolation::Serializable,
+        order: Order::RealTime,
     };
     let app = triptych_micro::app(&settings()).expect("the mix is known");
     let (reports, _) = (app.rules)(&evidence);

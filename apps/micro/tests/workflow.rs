@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use triptych_api::model::{OpRecord, Outcome, Random};
-use triptych_api::{App, Evidence, Name, State, Value};
+use triptych_api::{App, Evidence, Isolation, Name, Order, State, Value};
 use triptych_micro::workflow::{FIELD, TABLE, loaded};
 use triptych_reference::{Bug, Request, Run, run};
 
@@ -51,6 +51,8 @@ fn violated(ops: &[OpRecord], left: &[(&str, &str)]) -> Vec<String> {
         ops,
         state: &state,
         settings: &settings(),
+        isolation: Isolation::Serializable,
+        order: Order::RealTime,
     };
     let (reports, _) = (app().rules)(&evidence);
     let violated = reports.iter().filter(|report| report.violations > 0);

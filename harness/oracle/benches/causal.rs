@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p triptych-oracle --bench causal`
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 use triptych_oracle::causal::check;
 use triptych_oracle::causal::sample::{Shape, sample};
@@ -30,5 +30,8 @@ fn causal(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, causal);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    causal(&mut criterion);
+    criterion.final_summary();
+}

@@ -562,6 +562,9 @@ fn nothing_is_concluded_from_what_nobody_knows() {
     });
 }
 
+/// Makes a record wrong.
+type Harm = fn(&mut Causes);
+
 #[test]
 fn a_record_that_is_not_whole_is_refused() {
     let mut told = Told::default();
@@ -570,7 +573,7 @@ fn a_record_that_is_not_whole_is_refused() {
     let mut cut = whole.clone();
     cut.truncated = Some("cut off".to_owned());
     assert!(matches!(check(&cut), Err(Refusal::Truncated(_))));
-    let wrong: [(&str, fn(&mut Causes)); 6] = [
+    let wrong: [(&str, Harm); 6] = [
         ("a strand", |c| c.events[0].strand = 7),
         ("a key", |c| {
             c.events[0].act = Act::Write {

@@ -12,7 +12,7 @@ use triptych_cached::Policy;
 use triptych_causalmesh::model::Conduct;
 use triptych_causalmesh::{Bug, Variant, deploy_on_model_with};
 use triptych_faas::{Answer, Deployment, Gauges, Platform, PoolConfig, SimPool};
-use triptych_site::{Site, Timing};
+use triptych_site::{SERVERS, Site, Timing};
 use triptych_store::{SimStore, StoreConfig};
 use triptych_world::latency::Profile;
 use triptych_world::{Life, MS, Options, SECOND, Scope, World};
@@ -181,6 +181,7 @@ pub(crate) fn with<T: 'static, F: Future<Output = T> + 'static>(
             app: Rc::new(app()),
             retries: Retries(10),
             timing: Timing::default(),
+            servers: SERVERS,
         };
         let deployment = deploy_on_model_with(site, variant, Policy::RoundRobin, conduct, bug);
         deployment.prepare().await.unwrap();
