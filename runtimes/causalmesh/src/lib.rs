@@ -98,7 +98,11 @@ pub fn deploy(site: Site, variant: Variant, policy: Policy) -> Rc<dyn Deployment
 /// Puts the site's app on a model of the ring in memory ([`ModelRing`]), which promises no more than a
 /// ring must.
 pub fn deploy_on_model(site: Site, variant: Variant, policy: Policy) -> Rc<dyn Deployment> {
-    deploy_on_model_with(site, variant, policy, Conduct::default(), None)
+    let conduct = Conduct {
+        servers: usize::from(site.servers.max(1)),
+        ..Conduct::default()
+    };
+    deploy_on_model_with(site, variant, policy, conduct, None)
 }
 
 /// The same with a ring that behaves like this, and with a seeded defect, if there is one. Whether
