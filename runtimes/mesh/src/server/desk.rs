@@ -10,7 +10,7 @@ use crate::version::Key;
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_nodes::{Nanos, Peer};
 
-/// A request that waits.
+/// A request, which may have to wait.
 pub(super) struct Parked {
     pub(super) from: Peer,
     pub(super) op: u64,
@@ -108,17 +108,13 @@ impl Server {
         request: Request,
         out: &mut Outbox,
     ) {
-        let since = now;
-        self.serve(
-            now,
-            Parked {
-                from,
-                op,
-                request,
-                since,
-            },
-            out,
-        );
+        let parked = Parked {
+            from,
+            op,
+            request,
+            since: now,
+        };
+        self.serve(now, parked, out);
     }
 
     fn serve(&mut self, now: Nanos, parked: Parked, out: &mut Outbox) {

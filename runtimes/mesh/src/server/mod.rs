@@ -2,7 +2,7 @@
 //! that may fail.
 //!
 //! * [`traffic`]: versions along the ring, and what the servers tell each other.
-//! * [`clients`]: requests.
+//! * [`clients`]: what clients ask.
 //! * [`desk`]: those that have to wait.
 //! * [`members`]: epochs: who joins, who is gone, what is sent round again.
 //! * [`behind`]: the backing store: misses, keepers, eviction.
