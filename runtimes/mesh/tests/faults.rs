@@ -65,6 +65,9 @@ fn many() {
             level,
             ..Wish::default()
         };
+        if seed > from && (seed - from).is_multiple_of(100) {
+            println!("{} trials, {bad} bad", seed - from);
+        }
         let outcome = trial::run_as(seed, wish);
         ruined += u64::from(outcome.ruined);
         epochs += outcome.epochs;

@@ -45,6 +45,28 @@ fn without_dissemination_a_version_is_seen_where_it_is_asked_for() {
 }
 
 #[test]
+fn writes_go_on_without_dissemination_and_stop_when_nothing_becomes_stable() {
+    let mut config = Config::of(3, Level::Async);
+    config.timing.disseminate_every = Nanos::MAX;
+    config.limits.unstable = 5;
+    let verdict = on_cluster(config, None, |it| async move {
+        let key = doc("a");
+        for _ in 0..20 {
+            it.add(S1, &key).await?;
+            // Time to come round, and for the tail to say so.
+            it.world.sleep(50 * MS).await;
+        }
+        it.part(S1);
+        let mut taken = 0;
+        while it.add_within(S1, &key, 5 * MS).await.is_some() && taken < 10 {
+            taken += 1;
+        }
+        ensure(taken == 5, &format!("{taken} were taken that nobody has"))
+    });
+    assert_eq!(verdict, Ok(()));
+}
+
+#[test]
 fn with_dissemination_everybody_sees_a_version_soon() {
     for every in [0, 30 * MS] {
         let mut config = Config::of(3, Level::Async);

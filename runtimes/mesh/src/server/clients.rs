@@ -215,7 +215,10 @@ impl Server {
         if let Some(known) = self.core.known(write) {
             return Ok(known);
         }
-        let unstable: usize = self.log.values().map(|log| log.len()).sum();
+        // Without dissemination what is stable is kept until somebody asks for it; it does not count.
+        let received = self.core.received().iter();
+        let unstable = received.map(|(slot, n)| n.saturating_sub(self.told.stable.get(slot)));
+        let unstable = unstable.sum::<u64>() as usize;
         let few = self.ring.whole().count() <= self.config.further();
         if few || unstable >= self.config.limits.unstable {
             return Err(Stop::Fail(Failure::Unavailable));
