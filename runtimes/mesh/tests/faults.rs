@@ -39,6 +39,17 @@ fn clusters_under_faults_keep_what_they_promise() {
 }
 
 #[test]
+fn clusters_on_a_database_node_keep_what_they_promise() {
+    for seed in 0..12 {
+        let wish = Wish {
+            database: true,
+            ..Wish::default()
+        };
+        complain(&trial::run_as(seed, wish));
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let (first, second) = (trial::run(3), trial::run(3));
     assert_eq!(first.digest, second.digest);
@@ -46,7 +57,8 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 /// Many trials: `MESH_SEEDS=10000 MESH_FROM=0 cargo test -p triptych-mesh --test faults -- --ignored
-/// many --nocapture`, and `MESH_LEVEL=synced` for one level only.
+/// many --nocapture`, `MESH_LEVEL=synced` for one level only, and `MESH_DATABASE=1` with a node that
+/// keeps the rows.
 #[test]
 #[ignore = "takes as long as it is asked to"]
 fn many() {
@@ -63,6 +75,7 @@ fn many() {
     for seed in from..from + many {
         let wish = Wish {
             level,
+            database: std::env::var("MESH_DATABASE").is_ok(),
             ..Wish::default()
         };
         if seed > from && (seed - from).is_multiple_of(100) {
