@@ -66,6 +66,8 @@ pub struct Timing {
     pub store_every: Nanos,
     /// How often what is stable is applied at servers that nobody has asked for it; 0 is at once. The
     /// published protocol never does ([`Nanos::MAX`]): what nobody depends on is seen at its tail only.
+    /// Then memory grows with every write, and since keepers write what is applied, the backing store
+    /// lacks what nobody has asked their server for.
     pub disseminate_every: Nanos,
     /// Writes are folded only when they could have been for this long: a snapshot of that age can
     /// still be read, and a request that is repeated within it is recognised.

@@ -121,6 +121,13 @@ impl Incoming {
         ready
     }
 
+    /// The seeded defect: takes what comes, and never misses what should have come before it.
+    pub(crate) fn take_any(&mut self, first: u64, items: Vec<Item>) -> Vec<Item> {
+        let last = first.saturating_add(items.len() as u64).saturating_sub(1);
+        self.taken = self.taken.max(last);
+        items
+    }
+
     /// The number of the piece that it waits for.
     pub fn next(&self) -> u64 {
         self.taken + 1

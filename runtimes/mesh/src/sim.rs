@@ -5,6 +5,7 @@
 //! of a server, as functions do, and so does each server's bridge to the backing store, as a client
 //! library of the store would.
 
+use crate::backing::database::Database;
 use crate::backing::tables::TableBridge;
 use crate::config::{Config, ConfigError};
 use crate::line::{ServerPort, Waiting};
@@ -115,8 +116,47 @@ impl SimMesh {
         backing: Option<Backing>,
         bugs: Bugs,
     ) -> Result<Self, ConfigError> {
-        config.check()?;
         config.backed &= backing.is_some();
+        Self::begin(world, config, network, bugs, |sim, node| {
+            let backing = backing.as_ref()?;
+            Some(bridge(world, sim, node, backing))
+        })
+    }
+
+    /// Starts all servers of a configuration, and behind them a node of its own that keeps the rows
+    /// and the ring on its disk, as a cluster of processes has it. [`Config::backed`] is true whatever
+    /// the configuration says. [`SimMesh::cut_store`] does nothing; cut the way to that node.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if no cluster can be made of it; [`ConfigError::Twice`] if the database has the
+    /// number of a server.
+    pub fn start_on_database(
+        world: &World,
+        mut config: Config,
+        network: SimConfig,
+        database: NodeId,
+        bugs: Bugs,
+    ) -> Result<Self, ConfigError> {
+        if config.servers.contains(&database) {
+            return Err(ConfigError::Twice(database));
+        }
+        config.backed = true;
+        let servers = config.servers.clone();
+        let mesh = Self::begin(world, config, network, bugs, |_, _| None)?;
+        mesh.sim().add(database, move |stored| {
+            Box::new(Database::recover(servers.clone(), stored))
+        });
+        Ok(mesh)
+    }
+
+    fn begin(
+        world: &World,
+        config: Config,
+        network: SimConfig,
+        bugs: Bugs,
+        bridge: impl Fn(&Sim<Message>, NodeId) -> Option<Rc<Cell<bool>>>,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
         let config = Rc::new(config);
         let sim = Sim::new(world, network);
         let mut cut = BTreeMap::new();
@@ -125,9 +165,7 @@ impl SimMesh {
             sim.add(node, move |stored| {
                 Box::new(Server::recover(Rc::clone(&made), node, stored, bugs))
             });
-            if let Some(backing) = backing.as_ref().filter(|_| config.backed) {
-                cut.insert(node, bridge(world, &sim, node, backing));
-            }
+            cut.extend(bridge(&sim, node).map(|cut| (node, cut)));
         }
         Ok(SimMesh(Rc::new(Inner {
             world: world.clone(),

@@ -7,9 +7,7 @@ use mesh_world::trial::{self, Wish};
 use std::rc::Rc;
 use triptych_api::{Change, Value};
 use triptych_mesh::sim::{SimMesh, lan};
-use triptych_mesh::{
-    Bugs, Clock, Config, Failure, Key, Level, NodeBug, Port, Reply, Request, WriteId,
-};
+use triptych_mesh::{Bugs, Clock, Config, Failure, Key, Level, Port, Reply, Request, WriteId};
 use triptych_nodes::NodeId;
 use triptych_world::{MS, Options, SECOND, World};
 
@@ -127,18 +125,5 @@ fn trials_at_each_level_lose_only_what_the_level_allows() {
                 outcome.wrong
             );
         }
-    }
-}
-
-#[test]
-#[ignore = "takes minutes: the seeds that show these are not chosen yet"]
-fn defects_of_durability_are_seen() {
-    for (bug, level) in [
-        (NodeBug::ForgetsInheritance, Level::Replicated),
-        (NodeBug::ForgetsDisk, Level::Synced),
-        (NodeBug::AcksBeforeDurable, Level::Replicated),
-    ] {
-        let found = trial::first_seen(bug, Some(level), 150);
-        assert!(found.is_some(), "{bug:?} at {level:?} was not seen");
     }
 }

@@ -140,12 +140,3 @@ fn defects_of_membership_are_seen() {
         assert!(found.is_some(), "{bug:?} was not seen");
     }
 }
-
-#[test]
-#[ignore = "takes minutes: the seeds that show these are not chosen yet"]
-fn more_defects_of_membership_are_seen() {
-    for bug in [NodeBug::RemovedServes, NodeBug::ServesWithoutCopy] {
-        let found = trial::first_seen(bug, None, 400);
-        assert!(found.is_some(), "{bug:?} was not seen");
-    }
-}

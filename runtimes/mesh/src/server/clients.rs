@@ -1,110 +1,23 @@
-//! What clients ask: what can be answered at once, and what has to wait, for versions, for keys, or
-//! until a write is as durable as the level says. Whatever waits, others go on.
+//! What clients ask: one request at a time, looked at as often as it takes ([`super::desk`]). It is
+//! answered, or it says what it has to wait for.
 
+use super::desk::Parked;
 use super::{NodeBug, Outbox, Server};
 use crate::clock::{Clock, Slot};
-use crate::config::Level;
 use crate::core::Refused;
-use crate::message::Message;
 use crate::port::{Failure, Reply, Request};
 use crate::version::{Key, Op, Version, WriteId};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use triptych_api::{Change, Condition, Updated, Value};
-use triptych_nodes::{Nanos, Peer};
+use triptych_nodes::Nanos;
 
 /// How deep conditions may be nested.
 const DEPTH: usize = 32;
 /// More writes than one server ever accepts: a clock that counts more is made up.
 const IMPOSSIBLE: u64 = 1 << 48;
 
-/// A request that waits.
-struct Parked {
-    from: Peer,
-    op: u64,
-    request: Request,
-    since: Nanos,
-}
-
-/// A write that is made, and not as durable as the level says.
-struct Promised {
-    from: Peer,
-    op: u64,
-    since: Nanos,
-    reply: Reply,
-}
-
-/// What waits.
-#[derive(Default)]
-pub(super) struct Desk {
-    next: u64,
-    parked: BTreeMap<u64, Parked>,
-    /// Who waits for a key.
-    by_key: BTreeMap<Key, Vec<u64>>,
-    /// Keys of requests that wait for keys, and how many of those name each: they are not forgotten
-    /// meanwhile, or a request of many keys might never find all of them.
-    pinned: BTreeMap<Key, usize>,
-    /// Who waits for something else.
-    others: BTreeSet<u64>,
-    /// By the number of the own version, and by when it came.
-    promised: BTreeMap<(u64, u64), Promised>,
-    /// What was there when others were looked at last: received, stable, slots.
-    seen: (Clock, Clock, usize),
-}
-
-impl Desk {
-    pub(super) fn len(&self) -> usize {
-        self.parked.len() + self.promised.len()
-    }
-
-    /// Whether a request waits that names this key.
-    pub(super) fn is_pinned(&self, key: &Key) -> bool {
-        self.pinned.contains_key(key)
-    }
-
-    fn park(&mut self, id: u64, parked: Parked) {
-        for key in keys_of(&parked.request) {
-            *self.pinned.entry(key.clone()).or_default() += 1;
-        }
-        self.parked.insert(id, parked);
-    }
-
-    fn unpark(&mut self, id: u64) -> Option<Parked> {
-        let parked = self.parked.remove(&id)?;
-        for key in keys_of(&parked.request) {
-            if let Some(many) = self.pinned.get_mut(key) {
-                *many -= 1;
-                if *many == 0 {
-                    self.pinned.remove(key);
-                }
-            }
-        }
-        Some(parked)
-    }
-
-    /// Nobody listens any more.
-    pub(super) fn gone(&mut self, client: Peer) {
-        let gone = self.parked.iter().filter(|(_, p)| p.from == client);
-        let gone: Vec<u64> = gone.map(|(&id, _)| id).collect();
-        for id in gone {
-            self.unpark(id);
-            self.others.remove(&id);
-        }
-        self.promised.retain(|_, promised| promised.from != client);
-    }
-}
-
-/// The keys that a request looks at.
-fn keys_of(request: &Request) -> &[Key] {
-    match request {
-        Request::Read { keys, .. } | Request::ReadAt { keys, .. } => keys,
-        Request::Update { key, .. } => std::slice::from_ref(key),
-        Request::Write { .. } | Request::Snapshot { .. } | Request::Status => &[],
-    }
-}
-
 /// Why a request is not answered now.
-enum Stop {
+pub(super) enum Stop {
     Fail(Failure),
     /// For these keys.
     Keys(Vec<Key>),
@@ -113,7 +26,7 @@ enum Stop {
 }
 
 /// What a request came to.
-enum Done {
+pub(super) enum Done {
     Reply(Reply),
     /// To be said when the own version of this number is durable.
     Promise(u64, Reply),
@@ -155,189 +68,14 @@ fn is_flat(condition: &Condition, limit: usize) -> bool {
     true
 }
 
-fn reply(from: Peer, op: u64, reply: Reply, out: &mut Outbox) {
-    out.send(from, Message::Reply { op, reply });
-}
-
 impl Server {
-    pub(super) fn on_request(
+    /// Answers a request, or says what it waits for.
+    pub(super) fn attempt(
         &mut self,
         now: Nanos,
-        from: Peer,
-        op: u64,
-        request: Request,
+        parked: &Parked,
         out: &mut Outbox,
-    ) {
-        let since = now;
-        self.serve(
-            now,
-            Parked {
-                from,
-                op,
-                request,
-                since,
-            },
-            out,
-        );
-    }
-
-    fn serve(&mut self, now: Nanos, parked: Parked, out: &mut Outbox) {
-        let Parked { from, op, .. } = parked;
-        match self.attempt(now, &parked, out) {
-            Ok(Done::Reply(answer)) => reply(from, op, answer, out),
-            Ok(Done::Promise(number, answer)) => {
-                let id = self.desk.next;
-                self.desk.next += 1;
-                let promised = Promised {
-                    from,
-                    op,
-                    since: parked.since,
-                    reply: answer,
-                };
-                self.desk.promised.insert((number, id), promised);
-            }
-            Err(Stop::Fail(failure)) => reply(from, op, Reply::Failed(failure), out),
-            Err(stop) => {
-                let id = self.desk.next;
-                self.desk.next += 1;
-                match stop {
-                    Stop::Keys(keys) => {
-                        for key in keys {
-                            self.behind.want(&key);
-                            self.desk.by_key.entry(key).or_default().push(id);
-                        }
-                    }
-                    _ => drop(self.desk.others.insert(id)),
-                }
-                self.desk.park(id, parked);
-            }
-        }
-    }
-
-    /// Looks again at what waits, if something has come that it may wait for.
-    pub(super) fn wake(&mut self, now: Nanos, out: &mut Outbox) {
-        let (received, stable, slots) = &self.desk.seen;
-        let same = received == self.core.received()
-            && stable == self.core.stable()
-            && *slots == self.ring.slots();
-        if same || self.desk.others.is_empty() {
-            return;
-        }
-        self.desk.seen = (
-            self.core.received().clone(),
-            self.core.stable().clone(),
-            self.ring.slots(),
-        );
-        for id in std::mem::take(&mut self.desk.others) {
-            if let Some(parked) = self.desk.unpark(id) {
-                self.serve(now, parked, out);
-            }
-        }
-    }
-
-    /// Keys were loaded.
-    pub(super) fn wake_keys(&mut self, now: Nanos, keys: &[Key], out: &mut Outbox) {
-        for key in keys {
-            for id in self.desk.by_key.remove(key).unwrap_or_default() {
-                // It may wait for several keys, and was looked at when the first of them came.
-                if let Some(parked) = self.desk.unpark(id) {
-                    self.serve(now, parked, out);
-                }
-            }
-        }
-    }
-
-    /// Answers the writes that have become durable.
-    pub(super) fn keep_promises(&mut self, out: &mut Outbox) {
-        if self.desk.promised.is_empty() {
-            return;
-        }
-        let upto = self.durable();
-        while let Some(entry) = self.desk.promised.first_entry() {
-            if entry.key().0 > upto {
-                return;
-            }
-            let promised = entry.remove();
-            reply(promised.from, promised.op, promised.reply, out);
-        }
-    }
-
-    /// How many of its own versions are as durable as the level says.
-    fn durable(&self) -> u64 {
-        let Some(slot) = self.slot else {
-            return 0;
-        };
-        let further = self.config.further();
-        if further == 0 {
-            return self.free;
-        }
-        if self.has_bug(NodeBug::AcksBeforeDurable) {
-            return self.core.received().get(slot);
-        }
-        // Only those count that would inherit.
-        let mut at = slot;
-        let mut upto = self.free;
-        for nth in 0..further {
-            let seat = self.ring.successor(at);
-            let seat = seat.filter(|seat| seat.is_whole() && seat.slot != slot);
-            let (Some(seat), Some(held)) = (seat, self.held.get(nth)) else {
-                return self.core.stable().get(slot);
-            };
-            upto = upto.min(held.get(slot));
-            at = seat.slot;
-        }
-        // What is stable has been received by all, whatever was acknowledged since the ring changed.
-        upto.max(self.core.stable().get(slot))
-    }
-
-    /// Answers what has waited for too long.
-    pub(super) fn give_up(&mut self, now: Nanos, out: &mut Outbox) {
-        let patience = self.config.timing.give_up_after;
-        let late = |since: Nanos| now >= since.saturating_add(patience);
-        let parked = self.desk.parked.iter();
-        let gone = parked.filter(|(_, parked)| late(parked.since));
-        let gone: Vec<u64> = gone.map(|(&id, _)| id).collect();
-        for id in gone {
-            self.desk.others.remove(&id);
-            if let Some(parked) = self.desk.unpark(id) {
-                let failed = Reply::Failed(Failure::Unavailable);
-                reply(parked.from, parked.op, failed, out);
-            }
-        }
-        let promised = self.desk.promised.iter();
-        let gone = promised.filter(|(_, promised)| late(promised.since));
-        let gone: Vec<(u64, u64)> = gone.map(|(&id, _)| id).collect();
-        for id in gone {
-            if let Some(promised) = self.desk.promised.remove(&id) {
-                let failed = Reply::Failed(Failure::Unknown);
-                reply(promised.from, promised.op, failed, out);
-            }
-        }
-        // Nobody waits for these keys any more.
-        let parked = &self.desk.parked;
-        self.desk.by_key.retain(|_, waiting| {
-            waiting.retain(|id| parked.contains_key(id));
-            !waiting.is_empty()
-        });
-    }
-
-    /// Answers everything: it is not on the ring any more.
-    pub(super) fn dismiss(&mut self, out: &mut Outbox) {
-        let desk = std::mem::take(&mut self.desk);
-        self.desk.next = desk.next;
-        for (_, parked) in desk.parked {
-            let failed = Reply::Failed(Failure::Unavailable);
-            reply(parked.from, parked.op, failed, out);
-        }
-        for (_, promised) in desk.promised {
-            let failed = Reply::Failed(Failure::Unknown);
-            reply(promised.from, promised.op, failed, out);
-        }
-    }
-
-    // ---- One request ----
-
-    fn attempt(&mut self, now: Nanos, parked: &Parked, out: &mut Outbox) -> Result<Done, Stop> {
+    ) -> Result<Done, Stop> {
         if let Request::Status = parked.request {
             let gauges = triptych_nodes::Node::gauges(self).into_iter();
             let gauges = gauges.map(|(name, value)| (name.to_owned(), value));
@@ -477,7 +215,10 @@ impl Server {
         if let Some(known) = self.core.known(write) {
             return Ok(known);
         }
-        let unstable: usize = self.log.values().map(|log| log.len()).sum();
+        // Without dissemination what is stable is kept until somebody asks for it; it does not count.
+        let received = self.core.received().iter();
+        let unstable = received.map(|(slot, n)| n.saturating_sub(self.told.stable.get(slot)));
+        let unstable = unstable.sum::<u64>() as usize;
         let few = self.ring.whole().count() <= self.config.further();
         if few || unstable >= self.config.limits.unstable {
             return Err(Stop::Fail(Failure::Unavailable));
@@ -598,47 +339,6 @@ impl Server {
         }
         let lapsed = !self.has_lease(now) && !self.has_bug(NodeBug::RemovedServes);
         self.is_whole() && !lapsed
-    }
-
-    /// Writes again what a disk has brought back from an earlier life, if nobody has it.
-    pub(super) fn write_again(&mut self, out: &mut Outbox) {
-        if self.disk.found.is_empty() || !self.is_whole() {
-            return;
-        }
-        // How many versions of its earlier lives count is on its way.
-        let (ring, frozen) = (&self.ring, self.core.frozen());
-        let known =
-            |old: &Arc<Version>| old.origin < Slot(ring.ruined) || frozen.contains_key(&old.origin);
-        if !self.disk.found.iter().all(known) {
-            return;
-        }
-        let found = std::mem::take(&mut self.disk.found);
-        if self.config.level != Level::Synced {
-            return;
-        }
-        if !self.has_bug(NodeBug::ForgetsDisk) {
-            for old in &found {
-                let ruined = old.origin < Slot(self.ring.ruined);
-                let known = match ruined {
-                    true => self.ring.stored.get(old.origin),
-                    false => *self.core.frozen().get(&old.origin).unwrap_or(&0),
-                };
-                if old.number() <= known || self.core.known(old.write).is_some() {
-                    continue;
-                }
-                // What it depended on, as far as that is left.
-                // Some of it may be on its way.
-                let own = self.core.real(&old.clock).into_owned();
-                let (slots, deps) = (self.ring.slots(), Clock::default());
-                let again = self
-                    .core
-                    .write(slots, &deps, &own, old.write, old.ops.clone());
-                if let Ok(version) = again {
-                    self.accepted(&version, out);
-                }
-            }
-        }
-        self.forget_found(&found, out);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a server keeps on its disk: the number of its life, and at level synced its own versions
 //! until the backing store has them.
 
-use super::{LIFE, Outbox, Server};
-use crate::clock::Slot;
+use super::{LIFE, NodeBug, Outbox, Server};
+use crate::clock::{Clock, Slot};
 use crate::config::Level;
 use crate::version::Version;
 use std::sync::Arc;
@@ -97,5 +97,46 @@ impl Server {
             self.disk.trimmed = upto;
             out.persist(None, writes, Durability::Lazy);
         }
+    }
+
+    /// Writes again what a disk has brought back from an earlier life, if nobody has it.
+    pub(super) fn write_again(&mut self, out: &mut Outbox) {
+        if self.disk.found.is_empty() || !self.is_whole() {
+            return;
+        }
+        // How many versions of its earlier lives count is on its way.
+        let (ring, frozen) = (&self.ring, self.core.frozen());
+        let known =
+            |old: &Arc<Version>| old.origin < Slot(ring.ruined) || frozen.contains_key(&old.origin);
+        if !self.disk.found.iter().all(known) {
+            return;
+        }
+        let found = std::mem::take(&mut self.disk.found);
+        if self.config.level != Level::Synced {
+            return;
+        }
+        if !self.has_bug(NodeBug::ForgetsDisk) {
+            for old in &found {
+                let ruined = old.origin < Slot(self.ring.ruined);
+                let known = match ruined {
+                    true => self.ring.stored.get(old.origin),
+                    false => *self.core.frozen().get(&old.origin).unwrap_or(&0),
+                };
+                if old.number() <= known || self.core.known(old.write).is_some() {
+                    continue;
+                }
+                // What it depended on, as far as that is left.
+                // Some of it may be on its way.
+                let own = self.core.real(&old.clock).into_owned();
+                let (slots, deps) = (self.ring.slots(), Clock::default());
+                let again = self
+                    .core
+                    .write(slots, &deps, &own, old.write, old.ops.clone());
+                if let Ok(version) = again {
+                    self.accepted(&version, out);
+                }
+            }
+        }
+        self.forget_found(&found, out);
     }
 }

@@ -2,7 +2,8 @@
 //! that may fail.
 //!
 //! * [`traffic`]: versions along the ring, and what the servers tell each other.
-//! * [`clients`]: requests, and those that have to wait.
+//! * [`clients`]: what clients ask.
+//! * [`desk`]: those that have to wait.
 //! * [`members`]: epochs: who joins, who is gone, what is sent round again.
 //! * [`behind`]: the backing store: misses, keepers, eviction.
 //!
@@ -12,6 +13,7 @@
 mod behind;
 mod bug;
 mod clients;
+mod desk;
 mod disk;
 mod members;
 mod traffic;
@@ -26,7 +28,7 @@ use crate::message::{Answer, Message, Report};
 use crate::ring::{Member, Ring};
 use crate::version::Version;
 use behind::Behind;
-use clients::Desk;
+use desk::Desk;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;

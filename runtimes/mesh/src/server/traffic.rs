@@ -171,7 +171,7 @@ impl Server {
         }
         self.ack_due = true;
         let ready = match self.has_bug(NodeBug::LinkTakesAnyOrder) {
-            true => items,
+            true => self.incoming.take_any(first, items),
             false => self.incoming.take(first, items),
         };
         for item in ready {

@@ -1,6 +1,7 @@
 //! Clusters under faults, and a judge of what their clients saw.
 #![allow(dead_code)]
 
+pub(crate) mod aimed;
 pub(crate) mod client;
 pub(crate) mod judge;
 pub(crate) mod trial;

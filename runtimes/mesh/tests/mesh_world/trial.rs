@@ -3,18 +3,23 @@
 use super::backing;
 use super::client::{Counts, KEYS, Session, Shared, key, shown};
 use super::judge::{History, judge};
+use futures_channel::mpsc;
+use futures_util::StreamExt;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use triptych_mesh::backing::tables::TableBridge;
-use triptych_mesh::message::{Answer, Question};
+use triptych_mesh::message::{Answer, Message, Question};
 use triptych_mesh::ring::Standing;
 use triptych_mesh::sim::{SimMesh, lan};
 use triptych_mesh::{Bugs, Clock, Config, Context, Level, NodeBug, Reply, Request};
 use triptych_nodes::NodeId;
-use triptych_nodes::sim::{Path, SimConfig};
+use triptych_nodes::sim::{Client, Path, Place, SimConfig};
 use triptych_world::latency::Dist;
 use triptych_world::{MS, Nanos, Options, Random, SECOND, World, mix, mix_str};
+
+/// The node that keeps the rows, if one does.
+const DATABASE: NodeId = NodeId(9);
 
 /// What came of a trial.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub(crate) struct Wish {
     pub(crate) bugs: Bugs,
     /// No faults at all.
     pub(crate) calm: bool,
+    /// A node keeps the rows, and may die too.
+    pub(crate) database: bool,
 }
 
 /// Runs the trial of a seed.
@@ -116,10 +123,20 @@ async fn trial(seed: u64, wish: Wish, world: World) -> Outcome {
     let (config, network) = plan(&mut random, wish);
     let (level, servers) = (config.level, config.servers.len() as u16);
     let quietly = network.network;
-    let (_, behind) = backing(&world);
-    let bridge = TableBridge::new(&world, Rc::clone(&behind.store), behind.tables.clone());
-    let mesh = SimMesh::start(&world, config, network, Some(behind), wish.bugs);
+    let (mesh, bridge) = match wish.database {
+        false => {
+            let (_, behind) = backing(&world);
+            let bridge = TableBridge::new(&world, Rc::clone(&behind.store), behind.tables.clone());
+            let mesh = SimMesh::start(&world, config, network, Some(behind), wish.bugs);
+            (mesh, Some(bridge))
+        }
+        true => {
+            let mesh = SimMesh::start_on_database(&world, config, network, DATABASE, wish.bugs);
+            (mesh, None)
+        }
+    };
     let mesh = mesh.expect("the plan makes clusters that can be");
+    let mut bridge = Behind::of(&mesh, bridge);
     let shared = Rc::new(Shared {
         events: RefCell::default(),
         breaches: RefCell::default(),
@@ -136,6 +153,7 @@ async fn trial(seed: u64, wish: Wish, world: World) -> Outcome {
         random: Random::new(mix(seed, 1)),
         over: Rc::clone(&over),
         gentle: level == Level::Replicated,
+        database: wish.database,
         quietly,
     };
     let chaos = (!wish.calm).then(|| world.spawn("chaos", chaos.run()));
@@ -244,6 +262,39 @@ async fn trial(seed: u64, wish: Wish, world: World) -> Outcome {
     }
 }
 
+/// What stands behind the caches, to be looked at.
+enum Behind {
+    Tables(TableBridge),
+    Node(Client<Message>, mpsc::UnboundedReceiver<Message>),
+}
+
+impl Behind {
+    fn of(mesh: &SimMesh, tables: Option<TableBridge>) -> Self {
+        let Some(tables) = tables else {
+            let (sender, answers) = mpsc::unbounded();
+            let client = mesh.sim().client(Place::With(DATABASE), move |_, message| {
+                // The trial may be over.
+                let _ = sender.unbounded_send(message);
+            });
+            return Behind::Node(client, answers);
+        };
+        Behind::Tables(tables)
+    }
+
+    async fn answer(&mut self, question: Question) -> Answer {
+        match self {
+            Behind::Tables(tables) => tables.answer(question).await,
+            Behind::Node(client, answers) => {
+                client.send(DATABASE, Message::Ask { op: 0, question });
+                match answers.next().await {
+                    Some(Message::Answer { answer, .. }) => answer,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
 /// Whoever does harm.
 struct Chaos {
     world: World,
@@ -252,6 +303,8 @@ struct Chaos {
     over: Rc<Cell<bool>>,
     /// One failure at a time, and the next one only when all is well again.
     gentle: bool,
+    /// Whether a node keeps the rows.
+    database: bool,
     quietly: Path,
 }
 
@@ -307,6 +360,7 @@ impl Chaos {
                         parted = true;
                         if self.random.below(3) == 0 {
                             self.mesh.cut_store(victim, true);
+                            self.mesh.sim().partition(&[victim], &[DATABASE]);
                         }
                     }
                 }
@@ -315,6 +369,10 @@ impl Chaos {
                         let span = self.random.below(300) * MS;
                         self.mesh.sim().stall(victim, span);
                     }
+                }
+                4 if self.database => {
+                    self.mesh.sim().kill(DATABASE);
+                    killed.insert(DATABASE, ());
                 }
                 4 => self.mesh.cut_store(victim, self.random.below(2) == 0),
                 5 => {
