@@ -29,12 +29,17 @@ impl fmt::Display for Slot {
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<u64>", into = "Vec<u64>")]
 pub struct Clock(
-    /// Without zeros at the end, so that equal clocks have one form.
+    /// Without zeros at the end, so that equal clocks have one form. At most [`PLACES`].
     Vec<u64>,
 );
 
+/// So many places a [`Slot`] can name.
+const PLACES: usize = 1 << 16;
+
 impl From<Vec<u64>> for Clock {
+    /// Counts at places that no [`Slot`] can name are left out: there is no such server.
     fn from(mut counts: Vec<u64>) -> Self {
+        counts.truncate(PLACES);
         let len = counts.iter().rposition(|&count| count > 0);
         counts.truncate(len.map_or(0, |last| last + 1));
         Clock(counts)
@@ -80,6 +85,7 @@ impl Clock {
 
     /// Counts what another counts too.
     pub fn join(&mut self, other: &Clock) {
+        // No place is made for zeros: `other` does not end with one.
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
         }
@@ -116,6 +122,12 @@ impl Clock {
     /// One more than the highest place of a server that it counts.
     pub fn width(&self) -> usize {
         self.0.len()
+    }
+
+    /// The server with the highest place of those that it counts.
+    pub fn last(&self) -> Option<Slot> {
+        let last = self.0.len().checked_sub(1);
+        last.map(|last| Slot(last as u16))
     }
 
     /// Whether it counts nothing.

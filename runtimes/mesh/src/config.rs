@@ -51,7 +51,8 @@ pub struct Timing {
     pub ask_again_after: Nanos,
     /// How often a server tells its neighbours that it lives, and what it knows.
     pub alive_every: Nanos,
-    /// A neighbour that was not heard of for this long is taken for dead.
+    /// A neighbour that was not heard of for this long is taken for dead. One who hears neither of
+    /// two neighbours takes itself for cut off, and waits four times as long.
     pub dead_after: Nanos,
     /// A server that has heard neither both neighbours nor the ring's row for this long serves nobody.
     /// Less than `dead_after`.

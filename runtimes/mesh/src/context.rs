@@ -99,10 +99,13 @@ impl Context {
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let context: Context =
             postcard::from_bytes(bytes).map_err(|error| Malformed(error.to_string()))?;
-        let sound = |own: &Arc<Version>| own.number() > 0;
-        match context.own.iter().all(sound) {
+        let place = |own: &Arc<Version>| (own.origin, own.number());
+        if context.own.iter().any(|own| own.number() == 0) {
+            return Err(Malformed("an own write has no number".to_owned()));
+        }
+        match context.own.is_sorted_by(|a, b| place(a) < place(b)) {
             true => Ok(context),
-            false => Err(Malformed("an own write has no number".to_owned())),
+            false => Err(Malformed("own writes are out of order".to_owned())),
         }
     }
 }

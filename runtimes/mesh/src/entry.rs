@@ -8,6 +8,10 @@
 //! Two clocks are kept (specification §2.2): `win` is the own clock of the last write in that order,
 //! and `clock` the join of all. To compare writes by the join would keep an old value under a newer
 //! clock.
+//!
+//! A request that two servers accepted, because its client asked again elsewhere, is two writes. The
+//! first of them counts. The other one stays, without effect: whoever looks at a snapshot that has
+//! only the other one must see it.
 
 use crate::clock::Clock;
 use crate::version::{Op, WriteId};
@@ -26,6 +30,10 @@ pub struct Kept {
     pub write: WriteId,
     /// What it does.
     pub op: Op,
+    /// Whether an earlier write is the same request, so that this one has no effect.
+    again: bool,
+    /// Whether such a one is folded.
+    of_folded: bool,
 }
 
 /// What is known of a key.
@@ -81,43 +89,72 @@ impl Entry {
         }
     }
 
-    /// Adds a write. Nothing changes if the same request is among the kept ones with an earlier
-    /// clock; of two that are the same request the earlier one counts, everywhere.
+    /// Adds a write. One that is in it already changes nothing; of several that are the same request
+    /// the first in the total order counts, everywhere. Whether it is in it is known of folded writes
+    /// too: no other one that the folded clock covers can come.
     pub fn add(&mut self, clock: &Clock, write: WriteId, op: &Op) {
-        self.clock.join(clock);
-        let same = self.kept.iter().position(|kept| kept.write == write);
-        if let Some(at) = same {
-            if self.kept[at].clock.lex(clock) != Ordering::Greater {
-                return;
-            }
-            self.kept.remove(at);
+        if !clock.is_zero() && self.folded.covers(clock) {
+            return;
         }
+        let at = self.place(clock);
+        let before = at.checked_sub(1).map(|before| &self.kept[before]);
+        if before.is_some_and(|it| it.clock == *clock) {
+            return;
+        }
+        self.clock.join(clock);
+        let (earlier, later) = self.kept.split_at_mut(at);
+        let again = earlier.iter().any(|kept| kept.write == write);
+        let mut changed = again || !later.is_empty();
+        for kept in later.iter_mut().filter(|kept| kept.write == write) {
+            kept.again = true;
+        }
+        // Behind a replacement that has an effect nothing is seen of what comes before it.
+        let twin = later.iter().any(|kept| kept.write == write);
+        let hidden = later.iter().any(|it| !it.again && it.is_put());
+        changed &= twin || !(hidden || again);
+        let newest = later.is_empty() && !again;
         let kept = Kept {
             clock: clock.clone(),
             write,
             op: op.clone(),
+            again,
+            of_folded: false,
         };
-        let later = |kept: &Kept| kept.clock.lex(clock) == Ordering::Greater;
-        let at = self.kept.iter().rposition(|kept| !later(kept));
-        let at = at.map_or(0, |at| at + 1);
-        let newest = at == self.kept.len() && same.is_none();
         self.kept.insert(at, kept);
-        self.value = match newest {
-            true => step(self.value.take(), op),
-            false => self.all(self.kept.iter().map(|kept| &kept.op)),
-        };
+        if newest {
+            self.value = step(self.value.take(), op);
+        } else if changed {
+            self.value = self.made();
+        }
     }
 
-    fn all<'a>(&self, ops: impl Iterator<Item = &'a Op>) -> Option<Value> {
-        ops.fold(self.base.clone(), step)
+    /// Where a write with this clock belongs: after all that are not later.
+    fn place(&self, clock: &Clock) -> usize {
+        let later = |kept: &Kept| kept.clock.lex(clock) == Ordering::Greater;
+        let at = self.kept.iter().rposition(|kept| !later(kept));
+        at.map_or(0, |at| at + 1)
+    }
+
+    /// What all writes make of the base.
+    fn made(&self) -> Option<Value> {
+        // What comes before the last replacement need not be looked at.
+        let put = |kept: &Kept| !kept.again && kept.is_put();
+        let from = self.kept.iter().rposition(put).unwrap_or(0);
+        let counted = self.kept[from..].iter().filter(|kept| !kept.again);
+        counted.fold(self.base.clone(), |value, kept| step(value, &kept.op))
+    }
+
+    /// The clock of the last write, whether or not that has an effect.
+    fn win(&self) -> &Clock {
+        let last = self.kept.last();
+        last.map_or(&self.last_folded, |kept| &kept.clock)
     }
 
     /// What it shows.
     pub fn seen(&self) -> Seen {
-        let last = self.kept.last().map(|kept| &kept.clock);
         Seen {
             value: self.value.clone(),
-            win: last.unwrap_or(&self.last_folded).clone(),
+            win: self.win().clone(),
             clock: self.clock.clone(),
         }
     }
@@ -125,12 +162,32 @@ impl Entry {
     /// What it would show if these writes were in it too. A reader depends on no more than without
     /// them: they are its own, and not everywhere yet.
     pub fn seen_with<'a>(&self, own: impl Iterator<Item = (&'a Clock, WriteId, &'a Op)>) -> Seen {
-        let mut own = own.peekable();
-        if own.peek().is_none() {
+        let mut own: Vec<_> = own.collect();
+        own.sort_by(|(a, ..), (b, ..)| a.lex(b));
+        let Some((first, ..)) = own.first() else {
             return self.seen();
+        };
+        // Mostly they are the newest, and new.
+        let newest = self.win().lex(first) == Ordering::Less;
+        let known = |write: WriteId| self.kept.iter().any(|kept| kept.write == write);
+        let twins = own.iter().enumerate().any(|(at, (clock, write, _))| {
+            let twin = own[..at].iter().any(|(_, before, _)| before == write);
+            twin || known(*write) || self.folded.covers(clock)
+        });
+        if newest && !twins {
+            let ops = own.iter().map(|(.., op)| *op);
+            return Seen {
+                value: ops.fold(self.value.clone(), step),
+                win: own
+                    .last()
+                    .map_or(Clock::default(), |(win, ..)| (*win).clone()),
+                clock: self.clock.clone(),
+            };
         }
         let mut with = self.clone();
-        own.for_each(|(clock, write, op)| with.add(clock, write, op));
+        for (clock, write, op) in own {
+            with.add(clock, write, op);
+        }
         Seen {
             clock: self.clock.clone(),
             ..with.seen()
@@ -148,26 +205,37 @@ impl Entry {
             folded: self.folded.clone(),
             last_folded: self.last_folded.clone(),
             clock: self.folded.clone(),
-            value: self.base.clone(),
+            value: None,
             kept: Vec::new(),
         };
-        let counted = self.kept.iter();
-        for kept in counted.filter(|kept| snapshot.covers(&kept.clock)) {
-            then.add(&kept.clock, kept.write, &kept.op);
+        for kept in self.kept.iter().filter(|it| snapshot.covers(&it.clock)) {
+            then.clock.join(&kept.clock);
+            let twin = then.kept.iter().any(|it| it.write == kept.write);
+            then.kept.push(Kept {
+                again: kept.of_folded || twin,
+                ..kept.clone()
+            });
         }
+        then.value = then.made();
         Some(then)
     }
 
     /// Folds the first writes of those that a clock counts. The caller knows that every write that
-    /// may still come comes after all of them.
+    /// may still come comes after all of them, and that its head knew their requests.
     pub fn fold(&mut self, horizon: &Clock) {
         let counted = self.kept.iter();
         let many = counted
             .take_while(|kept| horizon.covers(&kept.clock))
             .count();
+        let (folded, rest) = self.kept.split_at_mut(many);
+        for kept in rest.iter_mut().filter(|kept| kept.again) {
+            kept.of_folded |= folded.iter().any(|it| it.write == kept.write);
+        }
         for kept in self.kept.drain(..many) {
-            self.base = step(self.base.take(), &kept.op);
             self.folded.join(&kept.clock);
+            if !kept.again {
+                self.base = step(self.base.take(), &kept.op);
+            }
             self.last_folded = kept.clock;
         }
     }
@@ -196,14 +264,18 @@ impl Entry {
     }
 
     /// Takes in what another entry of the same key has that this one has not: for a cache that had
-    /// forgotten the key and has heard of newer writes since. `counted` says which versions the other
-    /// one has.
-    pub fn complete(&mut self, older: Entry, counted: &Clock) {
+    /// forgotten the key and has heard of newer writes since, and has not folded any of them.
+    pub fn complete(&mut self, older: Entry) {
         let newer = std::mem::replace(self, older);
         for kept in newer.kept {
-            if !counted.covers(&kept.clock) {
-                self.add(&kept.clock, kept.write, &kept.op);
-            }
+            self.add(&kept.clock, kept.write, &kept.op);
         }
+        self.clock.join(&newer.clock);
+    }
+}
+
+impl Kept {
+    fn is_put(&self) -> bool {
+        matches!(self.op, Op::Put(_))
     }
 }

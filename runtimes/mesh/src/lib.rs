@@ -25,7 +25,7 @@ pub mod version;
 pub use clock::{Clock, Slot};
 pub use config::{Config, ConfigError, Level, Limits, Timing};
 pub use context::{Context, Malformed};
-pub use core::{Arrived, Bug, Copied, Core, Refused};
+pub use core::{Arrived, Bug, Copied, Core, Refused, State};
 pub use entry::{Entry, Seen};
 pub use message::Message;
 pub use port::{Failure, Port, Reply, Request};

@@ -36,7 +36,8 @@ pub enum Op {
 }
 
 /// Which request of which client a write is: whoever repeats a request that may have been lost uses
-/// the same one, and it counts once.
+/// the same one, and it counts once. Nobody uses it for anything else, nor long after the first time:
+/// servers forget it once everybody has the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WriteId {
     /// The client: a number that no other client ever has.

@@ -1,7 +1,7 @@
 //! What happens to a server's data when the ring changes: a new server gets a copy, and of a dead
 //! one only those versions count that somebody has.
 
-use super::{Core, Line};
+use super::{Core, State};
 use crate::clock::{Clock, Slot};
 use crate::entry::Entry;
 use crate::version::{Key, Version};
@@ -13,18 +13,10 @@ use std::sync::Arc;
 /// All that a server has, for one that has nothing, but what that one can get from the backing store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Copied {
-    applied: Clock,
-    received: Clock,
-    stable: Clock,
-    clock: Clock,
-    horizon: Clock,
+    /// Its state; of the entries only those that the backing store does not have as they are.
+    state: State,
+    /// Servers that are gone, and how many of their versions count.
     frozen: BTreeMap<Slot, u64>,
-    /// Received and not applied, of each origin in order.
-    pending: Vec<Arc<Version>>,
-    /// The requests that are remembered, in the order of their versions.
-    requests: Vec<Arc<Version>>,
-    /// Lines that the backing store does not have as they are, and whether they are whole.
-    lines: Vec<(Key, Entry, bool)>,
     /// The versions that are not known to be stable, of each origin in order.
     pub log: Vec<Arc<Version>>,
 }
@@ -32,64 +24,43 @@ pub struct Copied {
 impl Copied {
     /// The keys of which it has something.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.lines.iter().map(|(key, ..)| key)
+        self.state.entries.iter().map(|(key, ..)| key)
     }
 
     /// About how many bytes it takes.
     pub fn size(&self) -> usize {
-        let versions = self.pending.iter().chain(&self.requests).chain(&self.log);
+        let State {
+            pending,
+            requests,
+            entries,
+            ..
+        } = &self.state;
+        let versions = pending.iter().chain(requests).chain(&self.log);
         let versions: usize = versions.map(|version| version.size()).sum();
-        let lines = self.lines.iter();
-        let lines: usize = lines.map(|(key, entry, _)| key.size() + entry.size()).sum();
-        15 * self.received.width() + versions + lines
+        let entries = entries.iter();
+        let entries = entries.map(|(key, entry, _)| key.size() + entry.size());
+        15 * self.state.received.width() + versions + entries.sum::<usize>()
     }
 }
 
 impl Core {
     /// All that it has but what the backing store has too: `stored` says what that is.
     pub fn copy(&self, stored: &Clock) -> Copied {
-        let news = self.lines.iter();
-        let news = news.filter(|(_, line)| !stored.covers(line.entry.clock()));
-        let line = |(key, line): (&Key, &Line)| (key.clone(), line.entry.clone(), line.whole);
-        let mut lines: Vec<_> = news.map(line).collect();
-        lines.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-        let mut requests: Vec<_> = self.requests.values().cloned().collect();
-        requests.sort_by_key(|version| (version.origin, version.number()));
+        let mut state = self.state();
+        let news = |(_, entry, _): &(Key, Entry, bool)| !stored.covers(entry.clock());
+        state.entries.retain(news);
         Copied {
-            applied: self.applied.clone(),
-            received: self.received.clone(),
-            stable: self.stable.clone(),
-            clock: self.clock.clone(),
-            horizon: self.horizon.clone(),
+            state,
             frozen: self.frozen.clone(),
-            pending: self.pending.values().flatten().cloned().collect(),
-            requests,
-            lines,
             log: Vec::new(),
         }
     }
 
     /// Has what another server has, instead of anything that it had.
     pub fn paste(&mut self, copied: &Copied) {
-        let mut fresh = Core::new(self.slot, self.resident, self.bug);
-        fresh.applied = copied.applied.clone();
-        fresh.received = copied.received.clone();
-        fresh.stable = copied.stable.clone();
-        fresh.clock = copied.clock.clone();
-        fresh.horizon = copied.horizon.clone();
-        fresh.frozen = copied.frozen.clone();
-        for version in &copied.pending {
-            let pending = fresh.pending.entry(version.origin).or_default();
-            pending.push_back(Arc::clone(version));
-        }
-        for version in copied.requests.iter().chain(&copied.pending) {
-            fresh.requests.insert(version.write, Arc::clone(version));
-        }
-        for (key, entry, whole) in &copied.lines {
-            let (entry, whole) = (entry.clone(), *whole);
-            fresh.lines.insert(key.clone(), Line { entry, whole });
-        }
-        *self = fresh;
+        let state = copied.state.clone();
+        *self = Core::of_state(self.slot, self.resident, self.bug, state);
+        self.frozen = copied.frozen.clone();
     }
 
     /// Begins with nothing but what the backing store has: `stored` says what is in it.

@@ -50,6 +50,8 @@ pub(super) struct Behind {
     asked: BTreeMap<u64, Asked>,
     /// Keys to be fetched.
     wanted: BTreeSet<Key>,
+    /// Keys to be fetched again, in a while.
+    later: Vec<Key>,
     /// Keys that were asked for.
     fetching: BTreeSet<Key>,
     /// Keys of which the store may lack something. In no order that anybody sees.
@@ -72,6 +74,7 @@ impl Behind {
             next: 0,
             asked: BTreeMap::new(),
             wanted: BTreeSet::new(),
+            later: Vec::new(),
             fetching: BTreeSet::new(),
             dirty: FxHashSet::default(),
             rows: FxHashMap::default(),
@@ -106,6 +109,7 @@ impl Behind {
         self.asked
             .retain(|_, asked| matches!(asked.question, Question::Ring | Question::Swap { .. }));
         self.wanted.clear();
+        self.later.clear();
         self.fetching.clear();
         self.dirty = dirty.collect();
         self.rows.clear();
@@ -203,6 +207,7 @@ impl Server {
     pub(super) fn ask_again(&mut self, now: Nanos, out: &mut Outbox) {
         let patience = self.config.timing.ask_again_after;
         let behind = &mut self.behind;
+        behind.wanted.extend(behind.later.drain(..));
         let mut again = Vec::new();
         for (&op, asked) in &mut behind.asked {
             if now >= asked.at.saturating_add(patience) {
@@ -239,7 +244,7 @@ impl Server {
             Question::Fetch { keys } => {
                 for key in keys {
                     self.behind.fetching.remove(&key);
-                    self.behind.wanted.insert(key);
+                    self.behind.later.push(key);
                 }
             }
             Question::Store { rows } => {
@@ -291,13 +296,11 @@ impl Server {
                 Some(_) => continue,
                 None => (Entry::default(), Clock::default()),
             };
-            let cut = self.has_bug(NodeBug::LoadsWithoutCut);
-            if !cut && self.core.integrate(&counted).is_err() {
+            if !self.core.load(&key, entry, &counted) {
                 // It counts what has not come here yet.
-                self.behind.wanted.insert(key);
+                self.behind.later.push(key);
                 continue;
             }
-            self.core.load(&key, entry, &counted);
             self.behind.rows.insert(key.clone(), counted);
             if self.config.limits.cache_keys > 0 {
                 self.behind.touch(&key);
@@ -321,8 +324,10 @@ impl Server {
             };
             self.behind.used.remove(&key);
             let flush = self.behind.flush.as_ref();
-            let busy = self.behind.fetching.contains(&key)
+            let busy = self.desk.is_pinned(&key)
+                || self.behind.fetching.contains(&key)
                 || self.behind.wanted.contains(&key)
+                || self.behind.later.contains(&key)
                 || flush.is_some_and(|f| f.todo.contains(&key) || f.away.contains(&key));
             let everything = self.core.applied().clone();
             let stored = match self.has_bug(NodeBug::EvictsUnstored) {

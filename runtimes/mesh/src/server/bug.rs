@@ -23,12 +23,27 @@ pub enum NodeBug {
     StoresWithoutCondition,
     /// A new server serves before it has a copy of what the others have.
     ServesWithoutCopy,
-    /// A row is shown without what it depends on.
-    LoadsWithoutCut,
     /// A key is forgotten although the backing store does not have it.
     EvictsUnstored,
     /// What comes back from a disk after a crash is not written again.
     ForgetsDisk,
+}
+
+impl NodeBug {
+    /// All of them.
+    pub const ALL: [NodeBug; 11] = [
+        NodeBug::AcksBeforeDurable,
+        NodeBug::ReusesSlot,
+        NodeBug::NoRecirculation,
+        NodeBug::ForgetsInheritance,
+        NodeBug::RemovedServes,
+        NodeBug::LinkForgetsResend,
+        NodeBug::LinkTakesAnyOrder,
+        NodeBug::StoresWithoutCondition,
+        NodeBug::ServesWithoutCopy,
+        NodeBug::EvictsUnstored,
+        NodeBug::ForgetsDisk,
+    ];
 }
 
 /// Which defects a cluster has; none by default. No command can ask for one.

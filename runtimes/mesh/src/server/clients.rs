@@ -41,6 +41,9 @@ pub(super) struct Desk {
     parked: BTreeMap<u64, Parked>,
     /// Who waits for a key.
     by_key: BTreeMap<Key, Vec<u64>>,
+    /// Keys of requests that wait for keys, and how many of those name each: they are not forgotten
+    /// meanwhile, or a request of many keys might never find all of them.
+    pinned: BTreeMap<Key, usize>,
     /// Who waits for something else.
     others: BTreeSet<u64>,
     /// By the number of the own version, and by when it came.
@@ -54,15 +57,49 @@ impl Desk {
         self.parked.len() + self.promised.len()
     }
 
+    /// Whether a request waits that names this key.
+    pub(super) fn is_pinned(&self, key: &Key) -> bool {
+        self.pinned.contains_key(key)
+    }
+
+    fn park(&mut self, id: u64, parked: Parked) {
+        for key in keys_of(&parked.request) {
+            *self.pinned.entry(key.clone()).or_default() += 1;
+        }
+        self.parked.insert(id, parked);
+    }
+
+    fn unpark(&mut self, id: u64) -> Option<Parked> {
+        let parked = self.parked.remove(&id)?;
+        for key in keys_of(&parked.request) {
+            if let Some(many) = self.pinned.get_mut(key) {
+                *many -= 1;
+                if *many == 0 {
+                    self.pinned.remove(key);
+                }
+            }
+        }
+        Some(parked)
+    }
+
     /// Nobody listens any more.
     pub(super) fn gone(&mut self, client: Peer) {
         let gone = self.parked.iter().filter(|(_, p)| p.from == client);
         let gone: Vec<u64> = gone.map(|(&id, _)| id).collect();
         for id in gone {
-            self.parked.remove(&id);
+            self.unpark(id);
             self.others.remove(&id);
         }
         self.promised.retain(|_, promised| promised.from != client);
+    }
+}
+
+/// The keys that a request looks at.
+fn keys_of(request: &Request) -> &[Key] {
+    match request {
+        Request::Read { keys, .. } | Request::ReadAt { keys, .. } => keys,
+        Request::Update { key, .. } => std::slice::from_ref(key),
+        Request::Write { .. } | Request::Snapshot { .. } | Request::Status => &[],
     }
 }
 
@@ -91,6 +128,7 @@ impl From<Refused> for Stop {
             }
             Refused::SnapshotTooOld => Stop::Fail(Failure::SnapshotTooOld),
             Refused::NotLoaded(keys) => Stop::Keys(keys),
+            Refused::Malformed(words) => Stop::Fail(Failure::Bad(words.to_owned())),
         }
     }
 }
@@ -171,7 +209,7 @@ impl Server {
                     }
                     _ => drop(self.desk.others.insert(id)),
                 }
-                self.desk.parked.insert(id, parked);
+                self.desk.park(id, parked);
             }
         }
     }
@@ -191,7 +229,7 @@ impl Server {
             self.ring.slots(),
         );
         for id in std::mem::take(&mut self.desk.others) {
-            if let Some(parked) = self.desk.parked.remove(&id) {
+            if let Some(parked) = self.desk.unpark(id) {
                 self.serve(now, parked, out);
             }
         }
@@ -202,7 +240,7 @@ impl Server {
         for key in keys {
             for id in self.desk.by_key.remove(key).unwrap_or_default() {
                 // It may wait for several keys, and was looked at when the first of them came.
-                if let Some(parked) = self.desk.parked.remove(&id) {
+                if let Some(parked) = self.desk.unpark(id) {
                     self.serve(now, parked, out);
                 }
             }
@@ -261,7 +299,7 @@ impl Server {
         let gone: Vec<u64> = gone.map(|(&id, _)| id).collect();
         for id in gone {
             self.desk.others.remove(&id);
-            if let Some(parked) = self.desk.parked.remove(&id) {
+            if let Some(parked) = self.desk.unpark(id) {
                 let failed = Reply::Failed(Failure::Unavailable);
                 reply(parked.from, parked.op, failed, out);
             }
@@ -345,10 +383,6 @@ impl Server {
                 ops,
             } => {
                 self.check_keys(ops.len())?;
-                let mut keys = BTreeSet::new();
-                if !ops.iter().all(|(key, _)| keys.insert(key)) {
-                    return bad("a key is written twice");
-                }
                 self.check_own_clock(own)?;
                 self.check_received(deps)?;
                 let version = self.write(*write, deps, own, ops.clone(), out)?;
@@ -593,8 +627,9 @@ impl Server {
                     continue;
                 }
                 // What it depended on, as far as that is left.
-                let deps = self.core.real(&old.clock).meet(self.core.received());
-                let (slots, own) = (self.ring.slots(), Clock::default());
+                // Some of it may be on its way.
+                let own = self.core.real(&old.clock).into_owned();
+                let (slots, deps) = (self.ring.slots(), Clock::default());
                 let again = self
                     .core
                     .write(slots, &deps, &own, old.write, old.ops.clone());

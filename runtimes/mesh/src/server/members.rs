@@ -203,10 +203,14 @@ impl Server {
         if seated.is_some() {
             let long = |seat: &Seat, span| self.silent_for(now, seat.member.node) > span;
             let beside: Vec<NodeId> = self.neighbours().collect();
+            let deaf = |&node: &NodeId| self.silent_for(now, node) > timing.dead_after;
+            let alone = beside.len() > 1 && beside.iter().all(deaf);
             let beside = next
                 .alive()
                 .filter(|seat| beside.contains(&seat.member.node));
-            let silent = beside.filter(|seat| long(seat, timing.dead_after));
+            // Who hears nobody is more likely to be cut off than to be the last.
+            let patience = timing.dead_after * if alone { 4 } else { 1 };
+            let silent = beside.filter(|seat| long(seat, patience));
             let silent: Vec<Seat> = silent.copied().collect();
             let gone = |seat: &Seat| silent.iter().any(|other| other.slot == seat.slot);
             // Those who have all data may come back, if nobody else has them.

@@ -1,0 +1,241 @@
+//! Clusters under faults keep what they promise: trials of random clusters, judged by what their
+//! clients saw.
+
+mod mesh_world;
+
+use mesh_world::judge::{Event, History, Shown, judge};
+use mesh_world::trial::{self, Outcome, Wish};
+use triptych_mesh::{Level, NodeBug};
+
+fn complain(outcome: &Outcome) {
+    assert!(
+        outcome.wrong.is_empty(),
+        "seed {} ({:?}, {} servers): {:#?}",
+        outcome.seed,
+        outcome.level,
+        outcome.servers,
+        &outcome.wrong[..outcome.wrong.len().min(5)]
+    );
+}
+
+#[test]
+fn without_faults_all_is_well() {
+    for seed in 0..6 {
+        let wish = Wish {
+            calm: true,
+            ..Wish::default()
+        };
+        let outcome = trial::run_as(seed, wish);
+        complain(&outcome);
+        assert_eq!(outcome.counts.lost + outcome.counts.unavailable, 0);
+    }
+}
+
+#[test]
+fn clusters_under_faults_keep_what_they_promise() {
+    for seed in 0..24 {
+        complain(&trial::run(seed));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let (first, second) = (trial::run(3), trial::run(3));
+    assert_eq!(first.digest, second.digest);
+    assert_eq!(first.counts, second.counts);
+}
+
+/// Many trials: `MESH_SEEDS=10000 MESH_FROM=0 cargo test -p triptych-mesh --test faults -- --ignored
+/// many --nocapture`.
+#[test]
+#[ignore = "takes as long as it is asked to"]
+fn many() {
+    let number = |name: &str, default: u64| {
+        let said = std::env::var(name).ok().and_then(|text| text.parse().ok());
+        said.unwrap_or(default)
+    };
+    let (from, many) = (number("MESH_FROM", 0), number("MESH_SEEDS", 200));
+    let (mut bad, mut ruined, mut epochs) = (0, 0, 0);
+    let mut counts = mesh_world::client::Counts::default();
+    for seed in from..from + many {
+        let outcome = trial::run(seed);
+        ruined += u64::from(outcome.ruined);
+        epochs += outcome.epochs;
+        counts.looks += outcome.counts.looks;
+        counts.acknowledged += outcome.counts.acknowledged;
+        counts.unknown += outcome.counts.unknown;
+        counts.unavailable += outcome.counts.unavailable;
+        counts.lost += outcome.counts.lost;
+        counts.snapshots += outcome.counts.snapshots;
+        if !outcome.wrong.is_empty() {
+            bad += 1;
+            let words: Vec<String> = outcome
+                .wrong
+                .iter()
+                .take(2)
+                .map(|w| w.chars().take(1500).collect())
+                .collect();
+            println!(
+                "seed {seed} {:?} {}: {words:#?}",
+                outcome.level, outcome.servers
+            );
+        }
+    }
+    println!("{many} trials, {bad} bad, {ruined} ruined, {epochs} epochs, {counts:?}");
+    assert_eq!(bad, 0);
+}
+
+#[test]
+fn links_that_are_not_reliable_are_seen() {
+    for bug in [NodeBug::LinkForgetsResend, NodeBug::LinkTakesAnyOrder] {
+        let found = trial::first_seen(bug, None, 40);
+        assert!(found.is_some(), "{bug:?} was not seen");
+    }
+}
+
+// ---- The judge itself ----
+
+fn good() -> (Level, History) {
+    let wish = Wish {
+        calm: true,
+        level: Some(Level::Synced),
+        ..Wish::default()
+    };
+    let outcome = trial::run_as(1, wish);
+    complain(&outcome);
+    (outcome.level, outcome.history)
+}
+
+/// Spoils a history, and says what the judge says of it.
+fn spoil_of(good: &(Level, History), spoil: impl Fn(&mut History) -> bool) -> Vec<String> {
+    let (level, mut history) = good.clone();
+    assert!(spoil(&mut history), "there was nothing to spoil");
+    judge(level, &history)
+}
+
+/// Changes the last list with at least so many tags that somebody saw.
+fn last_list(
+    history: &mut History,
+    least: usize,
+    change: impl Fn(&mut Vec<u64>, &mut i64),
+) -> bool {
+    for event in history.events.iter_mut().rev() {
+        if let Event::Looked { shown, .. } = event {
+            for (_, shown) in shown {
+                if let Shown::List(tags, count) = shown
+                    && tags.len() >= least
+                {
+                    change(tags, count);
+                    return true;
+                }
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn the_judge_sees_spoilt_histories() {
+    let good = good();
+    let spoilt = |spoil: &dyn Fn(&mut History) -> bool| spoil_of(&good, spoil);
+    let says = |wrong: &[String], words: &str| {
+        assert!(
+            wrong.iter().any(|it| it.contains(words)),
+            "{words}: {wrong:#?}"
+        );
+    };
+    let wrong = spoilt(&|history| {
+        last_list(history, 3, |tags, count| {
+            tags.remove(0);
+            *count -= 1;
+        })
+    });
+    says(&wrong, "which the reader knows");
+    let wrong = spoilt(&|history| {
+        last_list(history, 3, |tags, count| {
+            tags.push(tags[0]);
+            *count += 1;
+        })
+    });
+    says(&wrong, "counts twice");
+    says(
+        &spoilt(&|h| last_list(h, 1, |_, count| *count += 1)),
+        "counts twice",
+    );
+    let wrong = spoilt(&|history| {
+        last_list(history, 1, |tags, count| {
+            tags.push(1 << 40);
+            *count += 1;
+        })
+    });
+    says(&wrong, "nobody wrote");
+    let wrong = spoilt(&|history| last_list(history, 8, |tags, _| tags.reverse()));
+    says(&wrong, "which knew it");
+    let wrong = spoilt(&|history| {
+        history.ends[0].iter_mut().any(|(_, shown)| match shown {
+            Shown::List(tags, count) => {
+                *count -= 1;
+                tags.pop().is_some()
+            }
+            Shown::Register(_) => false,
+        })
+    });
+    says(&wrong, "ends differ");
+    let wrong = spoilt(&|history| {
+        for end in &mut history.ends {
+            for (_, shown) in end {
+                if let Shown::List(tags, count) = shown {
+                    tags.clear();
+                    *count = 0;
+                }
+            }
+        }
+        true
+    });
+    says(&wrong, "was acknowledged and is not in");
+    let wrong = spoilt(&|history| {
+        let looks = history.events.iter_mut();
+        let mut looks = looks.filter_map(|event| match event {
+            Event::Looked { shown, .. } => Some(shown),
+            _ => None,
+        });
+        looks.any(|shown| {
+            let mut registers = shown.iter_mut().filter_map(|(_, shown)| match shown {
+                Shown::Register(tag) if tag.is_some() => Some(tag),
+                _ => None,
+            });
+            registers.next().map(|tag| *tag = None).is_some()
+        })
+    });
+    says(&wrong, "has replaced");
+    let wrong = spoilt(&|history| {
+        history.events.push(Event::Lost { slot: 0 });
+        true
+    });
+    says(&wrong, "were lost");
+    let wrong = spoilt(&|history| {
+        let covered = history.events.iter_mut().rev();
+        let mut clocks = covered.filter_map(|event| match event {
+            Event::Covered { clock, must } if !must.is_empty() => Some(clock),
+            _ => None,
+        });
+        clocks
+            .next()
+            .map(std::collections::BTreeMap::clear)
+            .is_some()
+    });
+    says(&wrong, "does not cover");
+}
+
+/// Which seeds show which defects: `cargo test -p triptych-mesh --test faults -- --ignored
+/// which_seeds --nocapture`.
+#[test]
+#[ignore = "for whoever chooses seeds"]
+fn which_seeds() {
+    for bug in NodeBug::ALL {
+        for level in Level::ALL {
+            let found = trial::first_seen(bug, Some(level), 25);
+            println!("{bug:?} {level:?}: {found:?}");
+        }
+    }
+}
