@@ -284,7 +284,12 @@ impl Target<'_> {
                         "a server does not say how it is: {asked:?}"
                     )));
                 };
-                now.push(gauges.into_iter().collect::<BTreeMap<String, u64>>());
+                let mut gauges: BTreeMap<String, u64> = gauges.into_iter().collect();
+                if !stored {
+                    // What the database gets meanwhile changes nothing of what is shown.
+                    gauges.retain(|name, _| name != "dirty" && name != "stored");
+                }
+                now.push(gauges);
             }
             let of = |server: &BTreeMap<String, u64>, name: &str| server.get(name).copied();
             let same = |name| {
@@ -303,13 +308,7 @@ impl Target<'_> {
             if self.world.now() >= until || self.cancel.is_cancelled() {
                 return Ok(false);
             }
-            // What changes while all else stays is the database's, and not looked at without `stored`.
             before = now;
-            if !stored {
-                for server in &mut before {
-                    server.retain(|name, _| name != "dirty" && name != "stored");
-                }
-            }
             self.world.sleep(20 * MS).await;
         }
     }
