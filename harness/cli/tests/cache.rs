@@ -134,9 +134,21 @@ fn mistakes_in_a_ring_file_are_shown_where_they_are() {
         }
         assert!(!place.path("data").exists(), "nothing was begun");
     };
-    told("level", "levels", &["cluster.toml:3:1", "did you mean `level`?"]);
-    told("\"replicated\"", "\"durable\"", &["cluster.toml:3:9", "async, synced, replicated"]);
-    told("servers = 3", "servers = 1", &["cluster.toml:8:11", "one server is no ring"]);
+    told(
+        "level",
+        "levels",
+        &["cluster.toml:3:1", "did you mean `level`?"],
+    );
+    told(
+        "\"replicated\"",
+        "\"durable\"",
+        &["cluster.toml:3:9", "async, synced, replicated"],
+    );
+    told(
+        "servers = 3",
+        "servers = 1",
+        &["cluster.toml:8:11", "one server is no ring"],
+    );
     // A file of the other kind.
     fs::write(place.path("cluster.toml"), &good).unwrap();
     place
@@ -145,7 +157,8 @@ fn mistakes_in_a_ring_file_are_shown_where_they_are() {
         .tells(&["cluster.toml:"]);
     let engine = ["node", "engine", "--config", "cluster.toml", "--id", "1"];
     let done = place.triptych(&engine);
-    done.exits(2).tells(&["a cache, has no engine", "1 is a cache"]);
+    done.exits(2)
+        .tells(&["a cache, has no engine", "1 is a cache"]);
 }
 
 #[test]
@@ -177,14 +190,22 @@ fn what_is_in_the_way_is_said_and_nothing_is_touched() {
     fs::create_dir(place.path("data")).unwrap();
     let log = place.triptych(&["cluster", "example"]).exits(0).out.clone();
     fs::write(place.path("data/cluster.toml"), &log).unwrap();
-    place
-        .triptych(&up)
-        .exits(2)
-        .tells(&["data of cluster `local`", "this one is `test` (a cache, async"]);
+    place.triptych(&up).exits(2).tells(&[
+        "data of cluster `local`",
+        "this one is `test` (a cache, async",
+    ]);
     fs::remove_dir_all(place.path("data")).unwrap();
     // A node's data is of another version of this program.
     let node = || {
-        let args = ["node", "cache", "--config", "cluster.toml", "--id", "1", "--leash"];
+        let args = [
+            "node",
+            "cache",
+            "--config",
+            "cluster.toml",
+            "--id",
+            "1",
+            "--leash",
+        ];
         let mut command = place.command(&args);
         // Its standard input is at its end: it starts, and stops again.
         command.stdin(Stdio::null());
@@ -202,7 +223,11 @@ fn what_is_in_the_way_is_said_and_nothing_is_touched() {
 #[test]
 fn a_ring_comes_up_serves_and_ends() {
     let place = Place::new("");
-    fs::write(place.path("cluster.toml"), ring(free_ports(4), "replicated")).unwrap();
+    fs::write(
+        place.path("cluster.toml"),
+        ring(free_ports(4), "replicated"),
+    )
+    .unwrap();
     let mut live = Live::up(&place, &[]);
     live.is_ready();
     let pids = live.pids(&place);
@@ -249,7 +274,12 @@ fn a_ring_comes_up_serves_and_ends() {
             let (key, server) = (Key::new("t", &n.to_string()), n as usize % 3);
             client.write(server, &key, n).await.unwrap();
             // Wherever it goes, it sees what it wrote.
-            assert_eq!(client.read(server + 1 - 3 * usize::from(server == 2), &key).await, Ok(Some(n)));
+            assert_eq!(
+                client
+                    .read(server + 1 - 3 * usize::from(server == 2), &key)
+                    .await,
+                Ok(Some(n))
+            );
         }
     })
     .unwrap();
@@ -290,7 +320,11 @@ impl Drop for ByHand {
 #[test]
 fn a_killed_server_is_taken_off_the_ring_and_comes_back_by_hand() {
     let place = Place::new("");
-    fs::write(place.path("cluster.toml"), ring(free_ports(4), "replicated")).unwrap();
+    fs::write(
+        place.path("cluster.toml"),
+        ring(free_ports(4), "replicated"),
+    )
+    .unwrap();
     let mut live = Live::up(&place, &[]);
     live.is_ready();
     let victim = live.pids(&place).remove("cache-2").unwrap();
@@ -316,7 +350,11 @@ fn a_killed_server_is_taken_off_the_ring_and_comes_back_by_hand() {
                 }
             }
             written = n;
-            assert_eq!(client.read(n as usize / 3 % 3, &key(n)).await, Ok(Some(n)), "{n}");
+            assert_eq!(
+                client.read(n as usize / 3 % 3, &key(n)).await,
+                Ok(Some(n)),
+                "{n}"
+            );
         }
         written
     })

@@ -65,7 +65,10 @@ impl Ring {
             let port = connect::cache::port(&world, &self.file, 0).await;
             let port = port.unwrap();
             let begun = Instant::now();
-            while !matches!(port.ask(read(&["a"], Clock::default())).await, Ok(Reply::Read { .. })) {
+            while !matches!(
+                port.ask(read(&["a"], Clock::default())).await,
+                Ok(Reply::Read { .. })
+            ) {
                 assert!(begun.elapsed() < Duration::from_secs(60), "it never serves");
                 world.sleep(50 * MS).await;
             }
@@ -192,7 +195,10 @@ fn who_speaks_garbage_is_hung_up_on_and_the_ring_goes_on() {
         let begun = Instant::now();
         let answer = speak(ring.address(0), bytes);
         assert!(answer.len() <= 24, "case {n}: {answer:?}");
-        assert!(begun.elapsed() < Duration::from_secs(15), "case {n}: it was not hung up on");
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "case {n}: it was not hung up on"
+        );
     }
     // What only servers and bridges say to each other, from a client: ignored.
     let strange = [
@@ -278,7 +284,9 @@ fn clocks_and_requests_that_make_no_sense_are_answered_so() {
             assert!(matches!(asked, Err(Failure::Bad(_))), "{n}: {asked:?}");
         }
         // Versions that a server may have, and that do not come: nobody waits for ever.
-        let asked = port.ask(read(&["a"], Clock::from(vec![0, 1_000_000]))).await;
+        let asked = port
+            .ask(read(&["a"], Clock::from(vec![0, 1_000_000])))
+            .await;
         assert!(asked.is_err(), "{asked:?}");
     });
     ring.goes_on(3);

@@ -21,13 +21,13 @@ mod system;
 mod triptych;
 
 use servers::installed;
-use system::{Level, System};
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use system::{Level, System};
 use triptych_cluster::bench::drive::{Op, Pace, Plan, Trouble, drive};
 use triptych_cluster::bench::judge::{Acked, judge};
 use triptych_cluster::bench::machine::{Process, syncs};

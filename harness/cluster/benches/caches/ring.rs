@@ -55,7 +55,10 @@ impl Ring {
             file: path,
             data: dir.join("data"),
             fresh: true,
-            arguments: measure.then(|| "--measure".to_owned()).into_iter().collect(),
+            arguments: measure
+                .then(|| "--measure".to_owned())
+                .into_iter()
+                .collect(),
         };
         let started = file.clone().into();
         // It waits and asks by itself, so it must not do that on this thread's executor.
