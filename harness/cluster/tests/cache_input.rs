@@ -12,6 +12,7 @@ use triptych_api::{Change, Condition};
 use triptych_cluster::connect;
 use triptych_cluster::file::{CacheFile, ClusterFile};
 use triptych_cluster::node::{self, Options};
+use triptych_cluster::up::folder::DataFolder;
 use triptych_load::pool::Cancel;
 use triptych_mesh::{
     Clock, Context, Failure, Key, Message, Op, Port, Reply, Request, Slot, Version, WriteId,
@@ -38,6 +39,8 @@ impl Ring {
         let folder = TempDir::new().unwrap();
         let stop = Arc::new(Cancel::new());
         let either = ClusterFile::from(file.clone());
+        // Threads of one process would write its first file at the same time.
+        drop(DataFolder::join(&folder.path().join("data"), &either).unwrap());
         let nodes = either.nodes().into_iter().map(|at| {
             let (file, stop) = (either.clone(), Arc::clone(&stop));
             let options = Options {

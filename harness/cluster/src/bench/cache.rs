@@ -245,7 +245,7 @@ impl Target<'_> {
                     let value = keys::value(write_number(PRELOAD, key as u64), load.payload);
                     (keys::key(key), Write::Put(value))
                 };
-                let asked = ports[part % ports.len()].ask(Request::Write {
+                let request = Request::Write {
                     write: WriteId {
                         client: mix(run, PRELOAD),
                         number: part as u64,
@@ -253,13 +253,13 @@ impl Target<'_> {
                     deps: Clock::default(),
                     own: Clock::default(),
                     ops: keys.iter().map(write).collect(),
-                });
+                };
+                let asked = self.insist(&ports[part % ports.len()], request);
                 async move { (keys, asked.await) }
             });
             for (keys, reply) in join_all(asked).await {
-                let Ok(Reply::Written { version, .. }) = reply else {
-                    let what = format!("what should be there before cannot be written: {reply:?}");
-                    return Err(BenchError(what));
+                let Reply::Written { version, .. } = reply? else {
+                    return Err(BenchError("keys cannot be written".to_owned()));
                 };
                 for &key in keys {
                     judge.knows(key, write_number(PRELOAD, key as u64), &version);
@@ -324,31 +324,32 @@ impl Target<'_> {
         let mut all = Vec::with_capacity(numbers.len());
         let parts: Vec<&[usize]> = numbers.chunks(AT_ONCE).collect();
         for some in parts.chunks(PIPELINE) {
-            let asked = some.iter().map(|numbers| self.insist(&port, deps, numbers));
-            for seen in join_all(asked).await {
-                all.extend(seen?);
+            let asked = some
+                .iter()
+                .map(|numbers| self.insist(&port, fresh_read(deps, numbers)));
+            for (reply, numbers) in join_all(asked).await.into_iter().zip(some) {
+                match reply? {
+                    Reply::Read { seen, .. } if seen.len() == numbers.len() => all.extend(seen),
+                    other => return Err(BenchError(format!("keys are read as {other:?}"))),
+                }
             }
         }
         Ok(all)
     }
 
-    /// Asks again while a server is busy fetching.
-    async fn insist(
-        &self,
-        port: &Rc<dyn Port>,
-        deps: &Clock,
-        numbers: &[usize],
-    ) -> Result<Vec<Seen>, BenchError> {
-        for attempt in 1..=20 {
-            match port.ask(fresh_read(deps, numbers)).await {
-                Ok(Reply::Read { seen, .. }) if seen.len() == numbers.len() => return Ok(seen),
-                Err(Failure::Unavailable) => self.world.sleep(attempt * 10 * MS).await,
-                other => return Err(BenchError(format!("keys cannot be read: {other:?}"))),
+    /// Asks the same again while servers are busy: a write counts once.
+    async fn insist(&self, port: &Rc<dyn Port>, request: Request) -> Result<Reply, BenchError> {
+        let mut failure = Failure::Unavailable;
+        for attempt in 1..=30 {
+            match port.ask(request.clone()).await {
+                Ok(reply) => return Ok(reply),
+                Err(again @ (Failure::Unavailable | Failure::Unknown)) => failure = again,
+                Err(failure) => return Err(BenchError(failure.to_string())),
             }
+            self.world.sleep(attempt * 10 * MS).await;
         }
         Err(BenchError(format!(
-            "keys cannot be read: {}",
-            Failure::Unavailable
+            "the ring cannot be prepared: {failure}"
         )))
     }
 

@@ -125,7 +125,7 @@ fn the_kind_decides_how_a_file_is_read() {
         "\"cach\"",
         &["ring.toml:2:8", "did you mean `cache`?", "log, cache"],
     );
-    changed("\"cache\"", "7", &["ring.toml:2:8", "one of log, cache"]);
+    changed("\"cache\"", "7", &["ring.toml:2:8", "`log` or `cache`"]);
     changed("kind = ", "kind ", &["ring.toml:2:"]);
     // Without it, it is a log's.
     changed("kind = \"cache\"", "", &["there is no key `replicas`"]);
