@@ -3,6 +3,8 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use triptych_cluster::bench::cache::Roaming;
+use triptych_cluster::file::{Kind, Role};
 use triptych_load::campaign::{FaultRates, Span, known};
 
 /// A benchmark suite for stateful serverless runtimes. A number without a verdict is not a result.
@@ -42,9 +44,9 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Write the figures and the HTML report of a campaign or bundle.
     Report(ReportArgs),
-    /// Run a cluster of the shared log, as processes on this machine.
+    /// Run a cluster of the shared log, or a ring of cache servers, as processes on this machine.
     Cluster(ClusterArgs),
-    /// Run one node of a cluster of the shared log.
+    /// Run one node of a cluster.
     Node(NodeArgs),
     /// Put a load on a running cluster; measure it, and judge what was acknowledged.
     Bench(BenchArgs),
@@ -305,9 +307,17 @@ pub(crate) enum ClusterCommand {
     /// Try many simulated clusters under faults, and judge what their clients saw.
     Check(TrialArgs),
     /// Print a small cluster file with everything that can be set.
-    Example,
+    Example(KindArgs),
     /// Print the JSON schema of cluster files.
-    Schema,
+    Schema(KindArgs),
+}
+
+/// Arguments of `cluster example` and `cluster schema`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KindArgs {
+    /// Of what: the shared log, or a ring of cache servers.
+    #[arg(default_value = "log", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)))]
+    pub(crate) kind: String,
 }
 
 /// Arguments of `cluster up`.
@@ -363,12 +373,13 @@ pub(crate) struct StatusArgs {
 /// Arguments of `node`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  \
-    triptych node storage --config cluster.toml --id 200 --data /var/lib/triptych\n\n\
+    triptych node storage --config cluster.toml --id 200 --data /var/lib/triptych\n  \
+    triptych node cache --config ring.toml --id 1\n\n\
     All nodes of a cluster need the same file. A node ends with ^C, or by SIGTERM; what it has\n\
     promised is on its disk by then.")]
 pub(crate) struct NodeArgs {
     /// What the node does.
-    #[arg(value_parser = PossibleValuesParser::new(["controller", "sequencer", "storage", "engine"]))]
+    #[arg(value_parser = PossibleValuesParser::new(Role::ALL.map(Role::name)))]
     pub(crate) role: String,
     /// The cluster file.
     #[arg(long, value_name = "FILE")]
@@ -400,6 +411,70 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchCommand {
     /// The shared log: appends, and reads by where they are served.
     Log(BenchLogArgs),
+    /// A ring of cache servers: reads and writes of clients that roam, and how long a write takes
+    /// until others see it.
+    Cache(BenchCacheArgs),
+}
+
+/// Arguments of `bench cache`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    triptych bench cache ring.toml                                 the micro workload, closed loop\n  \
+    triptych bench cache ring.toml --what mix --rate 2000 --rate 8000   open loop, two rates\n  \
+    triptych bench cache ring.toml --what mix --roaming random --roaming affinity --read-keys 4\n\n\
+    Every list is tried with every other. All keys are written once before. Every answer is judged:\n\
+    what a client sees never goes back, it sees its own writes, and what is shown is a causal cut with\n\
+    all that the client depends on. Afterwards all keys are compared on all servers. Exit status 1: a\n\
+    promise was broken.")]
+pub(crate) struct BenchCacheArgs {
+    /// The cluster file.
+    pub(crate) file: PathBuf,
+    /// The data folder [default: the file's].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// What to measure; may be repeated [default: everything].
+    #[arg(long, value_parser = PossibleValuesParser::new(["mix", "visibility"]))]
+    pub(crate) what: Vec<String>,
+    /// Clients, each with a context and connections of its own; may be repeated.
+    #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) clients: Vec<u16>,
+    /// Requests per second over all clients, in an open loop; may be repeated [default: a closed
+    /// loop, each client asks when it was answered].
+    #[arg(long, value_name = "PER_SECOND")]
+    pub(crate) rate: Vec<f64>,
+    /// The share of requests that read; may be repeated.
+    #[arg(long, value_name = "SHARE", default_value = "0.8", value_parser = share)]
+    pub(crate) reads: Vec<f64>,
+    /// How many keys a read asks for; may be repeated.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) read_keys: Vec<u16>,
+    /// Which server a client asks; may be repeated.
+    #[arg(long, value_name = "POLICY", default_value = "random", value_parser = PossibleValuesParser::new(Roaming::ALL.map(Roaming::name)))]
+    pub(crate) roaming: Vec<String>,
+    /// Bytes of a value; may be repeated.
+    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub(crate) payload: Vec<u32>,
+    /// How many keys there are.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) keys: u32,
+    /// How much more the popular keys are asked for: the exponent of Zipf's law; 0 is all alike.
+    #[arg(long, value_name = "EXPONENT", default_value_t = 1.0, value_parser = exponent)]
+    pub(crate) zipf: f64,
+    /// After so many requests a client begins anew, with nothing that it depends on; 0 is never.
+    #[arg(long, value_name = "REQUESTS", default_value_t = 0)]
+    pub(crate) session: u64,
+    /// How long is measured.
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = Span::parse)]
+    pub(crate) duration: Span,
+    /// How long before that nothing is measured.
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = Span::parse)]
+    pub(crate) warmup: Span,
+    /// The seed of keys, servers and of an open loop's times.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write everything here too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// Arguments of `bench log`.
@@ -456,7 +531,7 @@ pub(crate) struct BenchLogArgs {
     fits what each kind of message costs. The profile says on what machine it was measured."
 )]
 pub(crate) struct CalibrateArgs {
-    /// A cluster file, for its shape and level [default: the example].
+    /// A cluster file of either kind, for its shape and level [default: the log's example].
     pub(crate) file: Option<PathBuf>,
     /// Where to write the profile [default: to stdout].
     #[arg(long, value_name = "FILE")]
@@ -502,6 +577,15 @@ impl RateArgs {
 /// Threads to use.
 pub(crate) fn threads(jobs: Option<u16>) -> usize {
     jobs.map_or_else(triptych_load::pool::cores, usize::from)
+}
+
+fn exponent(text: &str) -> Result<f64, String> {
+    let exponent: Result<f64, _> = text.parse();
+    match exponent {
+        Ok(exponent) if (0.0..=10.0).contains(&exponent) => Ok(exponent),
+        Ok(exponent) => Err(format!("{exponent} is not from 0 to 10")),
+        Err(_) => Err(format!("`{text}` is not a number")),
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -19,7 +19,7 @@ pub(crate) mod verify;
 
 use crate::exit::{CliError, Exit};
 use std::path::{Path, PathBuf};
-use triptych_cluster::file::ClusterFile;
+use triptych_cluster::file::{CacheFile, ClusterFile, LogFile};
 use triptych_cluster::up::folder::DataFolder;
 use triptych_load::campaign::{Campaign, DEFAULT};
 use triptych_results::{Loaded, RunBundle, model::Status};
@@ -42,7 +42,23 @@ fn read_text(file: &Path) -> Result<String, CliError> {
     })
 }
 
-/// A cluster from a file.
+/// A cluster of the log from a file.
+fn read_log(file: &Path) -> Result<LogFile, CliError> {
+    Ok(LogFile::parse(
+        &file.display().to_string(),
+        &read_text(file)?,
+    )?)
+}
+
+/// A ring of cache servers from a file.
+fn read_cache(file: &Path) -> Result<CacheFile, CliError> {
+    Ok(CacheFile::parse(
+        &file.display().to_string(),
+        &read_text(file)?,
+    )?)
+}
+
+/// A cluster of either kind from a file.
 fn read_cluster(file: &Path) -> Result<ClusterFile, CliError> {
     Ok(ClusterFile::parse(
         &file.display().to_string(),

@@ -10,14 +10,14 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 use triptych_cluster::connect;
-use triptych_cluster::file::ClusterFile;
+use triptych_cluster::file::LogFile;
 use triptych_log::{Book, Failure, Found, Port, Reply, Request, SeqNum};
 use triptych_world::{MS, Options, World};
 
 /// What a running cluster's file says.
-fn parsed(place: &Place) -> ClusterFile {
+fn parsed(place: &Place) -> LogFile {
     let text = fs::read_to_string(place.path("cluster.toml")).unwrap();
-    ClusterFile::parse("cluster.toml", &text).unwrap()
+    LogFile::parse("cluster.toml", &text).unwrap()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn mistakes_in_a_cluster_file_are_shown_where_they_are() {
 fn the_example_is_what_it_says() {
     let place = Place::new("");
     let example = place.triptych(&["cluster", "example"]);
-    let file = ClusterFile::parse("example", &example.exits(0).out).unwrap();
+    let file = LogFile::parse("example", &example.exits(0).out).unwrap();
     assert_eq!(file.name, "local");
     let schema = place.triptych(&["cluster", "schema"]);
     let schema: serde_json::Value = serde_json::from_str(&schema.exits(0).out).unwrap();
@@ -201,14 +201,14 @@ fn a_cluster_comes_up_serves_and_ends() {
 
     let file = parsed(&place);
     let places = World::run_real(1, Options::default(), |world| async move {
-        let port = connect::port(&world, &file, 0).await.unwrap();
+        let port = connect::log::port(&world, &file, 0).await.unwrap();
         let book = Book::new(port, 7);
         let mut places = Vec::new();
         for n in 0..20u8 {
             places.push(book.append(&[1], &[n]).await.unwrap());
         }
         // Another engine, told how far this one has seen.
-        let other = Book::new(connect::port(&world, &file, 1).await.unwrap(), 7);
+        let other = Book::new(connect::log::port(&world, &file, 1).await.unwrap(), 7);
         other.observe(book.progress());
         let found = other.read_some(1, SeqNum::ZERO, 100).await.unwrap();
         assert!(
@@ -272,7 +272,7 @@ fn a_cluster_comes_up_serves_and_ends() {
     live.is_ready();
     let file = parsed(&place);
     let found = World::run_real(1, Options::default(), |world| async move {
-        let book = Book::new(connect::port(&world, &file, 1).await.unwrap(), 7);
+        let book = Book::new(connect::log::port(&world, &file, 1).await.unwrap(), 7);
         // An append of its own shows it everything that was ordered before.
         patiently(&world, || book.append(&[2], b"after")).await;
         patiently(&world, || book.read_some(1, SeqNum::ZERO, 100)).await
@@ -369,7 +369,7 @@ fn killed_nodes_are_replaced_and_nothing_acknowledged_is_lost() {
         let acked: Rc<std::cell::RefCell<Vec<(u64, SeqNum)>>> = Rc::default();
         let stop = Rc::new(std::cell::Cell::new(false));
         for client in 0..2u64 {
-            let port: Rc<dyn Port> = connect::port(&world, &cluster, client as usize)
+            let port: Rc<dyn Port> = connect::log::port(&world, &cluster, client as usize)
                 .await
                 .unwrap();
             let (acked, stop) = (Rc::clone(&acked), Rc::clone(&stop));
@@ -386,7 +386,7 @@ fn killed_nodes_are_replaced_and_nothing_acknowledged_is_lost() {
                 }
             }));
         }
-        let watch = connect::port(&world, &cluster, 0).await.unwrap();
+        let watch = connect::log::port(&world, &cluster, 0).await.unwrap();
         // The primary of the only log is the first sequencer of the view.
         for victim in ["storage-200", "sequencer-101", "sequencer-100"] {
             let (view, before) = (self::view(&watch).await, acked.borrow().len());
@@ -405,7 +405,7 @@ fn killed_nodes_are_replaced_and_nothing_acknowledged_is_lost() {
         }
         stop.set(true);
         futures_util::future::join_all(clients).await;
-        let book = Book::new(connect::port(&world, &cluster, 1).await.unwrap(), 7);
+        let book = Book::new(connect::log::port(&world, &cluster, 1).await.unwrap(), 7);
         patiently(&world, || book.append(&[2], b"after")).await;
         let mut found: Vec<Found> = Vec::new();
         loop {

@@ -72,7 +72,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
-    ("cluster", &["load", "log", "nodes", "world", "model"]),
+    (
+        "cluster",
+        &["load", "mesh", "log", "nodes", "api", "world", "model"],
+    ),
     (
         "cli",
         &[

@@ -4,20 +4,19 @@
 //! given, and is driven with loads of different sizes and batchings, anew for each. From what the
 //! nodes leave, [`profile`] fits what a message of each kind costs, and each unit and byte of it.
 
+mod cache;
 pub mod fit;
+mod log;
 pub mod profile;
 
-use crate::bench::drive::Plan;
-use crate::bench::log::{Kind, Load, Served, Target};
-use crate::connect;
-use crate::file::ClusterFile;
+use crate::file::{ClusterFile, Kind};
 use crate::up::{Cluster, Start, UpError};
 use profile::{Profile, Samples};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 use triptych_load::pool::Cancel;
-use triptych_world::{MS, Nanos, Options, World};
+use triptych_world::Nanos;
 
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]
@@ -39,19 +38,6 @@ pub enum CalibrateError {
 /// How long to wait for a cluster, and for its end: nodes write what they have measured then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The loads: what is asked, clients, bytes of a record.
-const LOADS: [(Kind, usize, usize); 9] = [
-    (Kind::Append, 1, 128),
-    (Kind::Append, 8, 128),
-    (Kind::Append, 64, 128),
-    (Kind::Append, 8, 1024),
-    (Kind::Append, 1, 8192),
-    (Kind::Append, 32, 8192),
-    (Kind::Read(Served::Cached), 8, 1024),
-    (Kind::Read(Served::Storage), 8, 1024),
-    (Kind::Read(Served::Remote), 8, 4096),
-];
-
 /// Measures. `told` hears of each load before it begins.
 ///
 /// # Errors
@@ -68,29 +54,19 @@ pub fn calibrate(
         arguments: vec!["--measure".to_owned()],
         ..start.clone()
     };
+    let loads = match file {
+        ClusterFile::Log(_) => log::names(),
+        ClusterFile::Cache(_) => cache::names(),
+    };
     let mut measured: Vec<Samples> = Vec::new();
-    for (n, (kind, clients, payload)) in (1..).zip(LOADS) {
-        told(&format!(
-            "{n} of {}: {}, {clients} clients, {payload} bytes",
-            LOADS.len(),
-            kind.name()
-        ));
+    for (n, name) in loads.iter().enumerate() {
+        told(&format!("{} of {}: {name}", n + 1, loads.len()));
         let mut cluster = Cluster::start(file, &start)?;
         cluster.wait_ready(PATIENCE, cancel)?;
-        let load = Load {
-            kind,
-            clients,
-            payload,
-            books: 1,
-            plan: Plan {
-                pace: crate::bench::drive::Pace::Closed,
-                warmup: 200 * MS,
-                span,
-                seed: 1,
-            },
-            read_back: Some(5_000),
-        };
-        drive(file, &cluster, load, cancel)?;
+        match file {
+            ClusterFile::Log(file) => log::drive(file, &cluster, n, span, cancel)?,
+            ClusterFile::Cache(file) => cache::drive(file, &cluster, n, span, cancel)?,
+        }
         let folder = crate::up::folder::DataFolder::at(cluster.folder().dir());
         let killed = cluster.stop(PATIENCE);
         if cancel.is_cancelled() {
@@ -111,37 +87,15 @@ pub fn calibrate(
     }
 }
 
-/// Puts one load on the cluster.
-fn drive(
-    file: &ClusterFile,
-    cluster: &Cluster,
-    load: Load,
-    cancel: &Arc<Cancel>,
-) -> Result<(), CalibrateError> {
-    World::run_real(1, Options::default(), |world| async move {
-        let connect = |engine| connect::port(&world, file, engine);
-        let target = Target {
-            world: &world,
-            file,
-            folder: cluster.folder(),
-            connect: &connect,
-            cancel,
-        };
-        let outcome = target.measure(load).await;
-        let outcome = outcome.map_err(|error| CalibrateError::Load(error.to_string()))?;
-        // Times of a cluster that does not do its work are worth nothing.
-        match outcome.verdict.kept() && outcome.verdict.checked > 0 {
-            true => Ok(()),
-            false => Err(CalibrateError::Load(outcome.told())),
-        }
-    })?
-}
-
 /// A profile as a file, with what it was measured on.
-pub fn to_toml(profile: &Profile, machine: &str, level: &str) -> String {
+pub fn to_toml(profile: &Profile, kind: Kind, machine: &str, level: &str) -> String {
+    let nodes = match kind {
+        Kind::Log => "the log's nodes",
+        Kind::Cache => "cache servers and their database",
+    };
     let body = toml::to_string(profile).unwrap_or_else(|error| format!("# {error}\n"));
     format!(
-        "# Service times of the log's nodes, measured by `triptych calibrate`: {machine}.\n\
+        "# Service times of {nodes}, measured by `triptych calibrate`: {machine}.\n\
          # Measured on a shared machine with all nodes and the load on it, at level `{level}`: they\n\
          # have interruptions by others in them. Good for simulating, not for ranking.\n\
          # [service] is what the simulator takes: one cost per unit and per byte for all kinds, fitted\n\
@@ -214,7 +168,7 @@ mod tests {
     #[test]
     fn a_profile_reads_back() {
         let profile = profile::profile(&[]);
-        let text = to_toml(&profile, &machine(), "memory");
+        let text = to_toml(&profile, Kind::Log, &machine(), "memory");
         assert!(text.starts_with("# Service times"));
         assert_eq!(toml::from_str::<Profile>(&text).unwrap(), profile);
     }

@@ -2,7 +2,7 @@
 
 use crate::bench::machine::Process;
 use crate::calibrate::profile::{Measured, Samples};
-use crate::file::{ClusterFile, NodeAt};
+use crate::file::{ClusterFile, LogFile, NodeAt, Role};
 use crate::up::folder::{DataFolder, FolderError};
 use std::fs;
 use std::io::{self, Read};
@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use triptych_load::pool::Cancel;
-use triptych_log::{Bugs, Message};
+use triptych_mesh::Server as CacheServer;
+use triptych_mesh::backing::database::Database;
 use triptych_nodes::disk::StoreError;
-use triptych_nodes::tcp::{self, Handle, Place, Report, RunError, Server};
+use triptych_nodes::tcp::{self, Book, Handle, Place, Report, RunError, Server};
 
 /// How to run a node.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ pub fn run(
     let folder = DataFolder::join(&options.data, file)?;
     let bound = Server::bind(tcp::Options {
         node: node.id,
-        cluster: file.name.clone(),
+        cluster: file.spoken_name(),
         listen: node.listen,
         place: Place::Folder(folder.store(&node)),
         limits: limits(file),
@@ -115,13 +116,8 @@ pub fn run(
         let over = Arc::clone(&over);
         thread::spawn(move || watch(&handle, &stop, &over))
     };
-    eprintln!("{node} of cluster `{}` listens", file.name);
-    let config = Rc::new(file.config());
-    let book = file.addresses().into_iter();
-    let book = book.map(|(node, address)| (node, address.to_string()));
-    let ran = server.run::<Message>(book.collect(), |stored| {
-        node.role.node(&config, node.id, stored, Bugs::default())
-    });
+    eprintln!("{node} of cluster `{}` listens", file.name());
+    let ran = serve(file, node, server);
     over.store(true, Ordering::Relaxed);
     // It says all that there was to say before it ends.
     let _ = watcher.join();
@@ -140,15 +136,60 @@ pub fn run(
     Ok(())
 }
 
-/// What bounds the driver, from what bounds the node: a message may have some of the largest records.
-pub(crate) fn limits(file: &ClusterFile) -> tcp::Limits {
-    let record = usize::try_from(file.limits.record_bytes).unwrap_or(usize::MAX);
-    let least = tcp::Limits::default();
-    tcp::Limits {
-        message_bytes: least.message_bytes.max(record.saturating_mul(4)),
-        ..least
+/// Runs the node that a file says.
+fn serve(file: &ClusterFile, node: NodeAt, server: Server) -> Result<Report, RunError> {
+    let book = file.addresses().into_iter();
+    let book: Book = book
+        .map(|(node, address)| (node, address.to_string()))
+        .collect();
+    match file {
+        ClusterFile::Log(file) => {
+            let config = Rc::new(file.config());
+            server.run::<triptych_log::Message>(book, |stored| {
+                let role = node.role.of_log();
+                let role = role.expect("a file of the log has nodes of the log only");
+                role.node(&config, node.id, stored, triptych_log::Bugs::default())
+            })
+        }
+        ClusterFile::Cache(file) => {
+            let config = Rc::new(file.config());
+            server.run::<triptych_mesh::Message>(book, |stored| match node.role {
+                Role::Database => Box::new(Database::recover(config.servers.clone(), stored)),
+                _ => {
+                    let bugs = triptych_mesh::Bugs::default();
+                    Box::new(CacheServer::recover(config, node.id, stored, bugs))
+                }
+            })
+        }
     }
 }
+
+/// The largest message in a cluster of the log: it may have some of the largest records.
+pub(crate) fn message_bytes(file: &LogFile) -> usize {
+    let record = usize::try_from(file.limits.record_bytes).unwrap_or(usize::MAX);
+    let least = tcp::Limits::default().message_bytes;
+    least.max(record.saturating_mul(4))
+}
+
+/// What bounds the driver, from what bounds the node.
+fn limits(file: &ClusterFile) -> tcp::Limits {
+    let least = tcp::Limits::default();
+    match file {
+        ClusterFile::Log(file) => tcp::Limits {
+            message_bytes: message_bytes(file),
+            ..least
+        },
+        // A server that is new gets a copy of all that another one has, in one message.
+        ClusterFile::Cache(_) => tcp::Limits {
+            message_bytes: CACHE_MESSAGE,
+            peer_bytes: 2 * CACHE_MESSAGE,
+            ..least
+        },
+    }
+}
+
+/// The largest message between cache servers.
+const CACHE_MESSAGE: usize = 256 << 20;
 
 fn failed(node: NodeAt, error: RunError) -> NodeError {
     match error {

@@ -1,20 +1,71 @@
 //! Asks nodes how they are.
 
-use crate::file::{ClusterFile, NodeAt};
+use crate::file::{ClusterFile, NodeAt, Role};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::LocalSet;
-use triptych_log::{Message, Reply, Request, Role};
-use triptych_nodes::NodeId;
 use triptych_nodes::tcp::{Book, Client, Event, Limits};
+use triptych_nodes::{Message, NodeId};
 
-/// What an engine says of itself.
+/// What a node that serves clients says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The view in which it serves; 0 if none.
-    pub view: u16,
+    /// The view of a log, or the epoch of a ring, in which it serves; 0 if none.
+    pub view: u64,
     /// What it has to tell an operator.
     pub gauges: Vec<(String, u64)>,
+}
+
+/// A language in which nodes are asked how they are.
+trait Asked: Message {
+    /// The question.
+    fn question() -> Self;
+    /// What an answer says; nothing if it is none.
+    fn status(self) -> Option<Result<Status, String>>;
+}
+
+impl Asked for triptych_log::Message {
+    fn question() -> Self {
+        let request = triptych_log::Request::Status;
+        triptych_log::Message::Request { op: 0, request }
+    }
+
+    fn status(self) -> Option<Result<Status, String>> {
+        let triptych_log::Message::Reply { reply, .. } = self else {
+            return None;
+        };
+        Some(match reply {
+            triptych_log::Reply::Status { view, gauges } => Ok(Status {
+                view: u64::from(view),
+                gauges,
+            }),
+            other => Err(format!("answers with {other:?}")),
+        })
+    }
+}
+
+impl Asked for triptych_mesh::Message {
+    fn question() -> Self {
+        let request = triptych_mesh::Request::Status;
+        triptych_mesh::Message::Request { op: 0, request }
+    }
+
+    fn status(self) -> Option<Result<Status, String>> {
+        let triptych_mesh::Message::Reply { reply, .. } = self else {
+            return None;
+        };
+        Some(match reply {
+            triptych_mesh::Reply::Status { gauges } => {
+                let mut status = Status { view: 0, gauges };
+                // A server without all data serves nobody, whatever epoch it knows.
+                if status.gauge("whole") == Some(1) {
+                    status.view = status.gauge("epoch").unwrap_or(0);
+                }
+                Ok(status)
+            }
+            other => Err(format!("answers with {other:?}")),
+        })
+    }
 }
 
 impl Status {
@@ -30,6 +81,7 @@ impl Status {
             ("view_sequencers", Role::Sequencer),
             ("view_storages", Role::Storage),
             ("view_engines", Role::Engine),
+            ("ring", Role::Cache),
         ];
         let all = roles.iter().all(|(gauge, role)| {
             let have = self.gauge(gauge);
@@ -39,20 +91,18 @@ impl Status {
     }
 }
 
-/// Asks all engines at once. What is wrong is said in words.
+/// Asks all nodes that serve clients at once. What is wrong is said in words.
 pub fn ask_all(file: &ClusterFile, patience: Duration) -> Vec<(NodeAt, Result<Status, String>)> {
-    let engines = file.of(Role::Engine);
-    let asked = run(
-        async |client| ask(&client, &engines, patience).await,
-        file,
-        &engines,
-    );
-    let silent = || Err("does not answer".to_owned());
-    let of = |node: &NodeAt| match &asked {
-        Ok(answers) => answers.get(&node.id).cloned().unwrap_or_else(silent),
-        Err(error) => Err(error.to_string()),
+    let nodes = file.serving();
+    let asked = match file {
+        ClusterFile::Log(_) => run(file, &nodes, async |client| {
+            ask::<triptych_log::Message>(&client, &nodes, patience).await
+        }),
+        ClusterFile::Cache(_) => run(file, &nodes, async |client| {
+            ask::<triptych_mesh::Message>(&client, &nodes, patience).await
+        }),
     };
-    engines.iter().map(|node| (*node, of(node))).collect()
+    of_each(&nodes, asked)
 }
 
 /// Says of nodes whether they can be reached: whether they listen, and are who the file says.
@@ -61,13 +111,24 @@ pub fn reach(
     nodes: &[NodeAt],
     patience: Duration,
 ) -> Vec<(NodeAt, Result<(), String>)> {
-    let reached = run(
-        async |client| greet(&client, nodes, patience).await,
-        file,
-        nodes,
-    );
+    let reached = match file {
+        ClusterFile::Log(_) => run(file, nodes, async |client| {
+            greet::<triptych_log::Message>(&client, nodes, patience).await
+        }),
+        ClusterFile::Cache(_) => run(file, nodes, async |client| {
+            greet::<triptych_mesh::Message>(&client, nodes, patience).await
+        }),
+    };
+    of_each(nodes, reached)
+}
+
+/// What came of each node; those that have not answered are silent.
+fn of_each<T: Clone>(
+    nodes: &[NodeAt],
+    answers: std::io::Result<Answers<T>>,
+) -> Vec<(NodeAt, Result<T, String>)> {
     let silent = || Err("does not answer".to_owned());
-    let of = |node: &NodeAt| match &reached {
+    let of = |node: &NodeAt| match &answers {
         Ok(answers) => answers.get(&node.id).cloned().unwrap_or_else(silent),
         Err(error) => Err(error.to_string()),
     };
@@ -75,10 +136,10 @@ pub fn reach(
 }
 
 /// Does something with a client of the cluster that knows some of its nodes.
-fn run<T>(
-    work: impl AsyncFnOnce(Client<Message>) -> T,
+fn run<M: Asked, T>(
     file: &ClusterFile,
     nodes: &[NodeAt],
+    work: impl AsyncFnOnce(Client<M>) -> T,
 ) -> std::io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -87,27 +148,29 @@ fn run<T>(
     let book: Book = book.collect();
     let working = async {
         // It belongs to the tasks of this runtime.
-        work(Client::new(&file.name, book, Limits::default())).await
+        work(Client::new(&file.spoken_name(), book, Limits::default())).await
     };
     Ok(LocalSet::new().block_on(&runtime, working))
 }
 
 type Answers<T> = BTreeMap<NodeId, Result<T, String>>;
 
-async fn ask(client: &Client<Message>, engines: &[NodeAt], patience: Duration) -> Answers<Status> {
-    for engine in engines {
-        let request = Request::Status;
-        client.send(engine.id, &Message::Request { op: 0, request });
+async fn ask<M: Asked>(
+    client: &Client<M>,
+    nodes: &[NodeAt],
+    patience: Duration,
+) -> Answers<Status> {
+    for node in nodes {
+        client.send(node.id, &M::question());
     }
     let mut answers = Answers::new();
     let hear = async {
-        while answers.len() < engines.len() {
+        while answers.len() < nodes.len() {
             let (node, answer) = match client.next().await {
-                Event::Message(node, Message::Reply { reply, .. }) => match reply {
-                    Reply::Status { view, gauges } => (node, Ok(Status { view, gauges })),
-                    other => (node, Err(format!("answers with {other:?}"))),
+                Event::Message(node, message) => match message.status() {
+                    Some(status) => (node, status),
+                    None => continue,
                 },
-                Event::Message(..) => continue,
                 Event::Lost(node, why) => (node, Err(format!("cannot be reached: {why}"))),
             };
             answers.insert(node, answer);
@@ -118,11 +181,10 @@ async fn ask(client: &Client<Message>, engines: &[NodeAt], patience: Duration) -
     answers
 }
 
-async fn greet(client: &Client<Message>, nodes: &[NodeAt], patience: Duration) -> Answers<()> {
+async fn greet<M: Asked>(client: &Client<M>, nodes: &[NodeAt], patience: Duration) -> Answers<()> {
     for node in nodes {
-        // Only engines answer; the others are asked to have a connection made, with its hellos.
-        let request = Request::Status;
-        client.send(node.id, &Message::Request { op: 0, request });
+        // Only those that serve answer; others are asked to have a connection made, with its hellos.
+        client.send(node.id, &M::question());
     }
     let mut answers = Answers::new();
     let hear = async {

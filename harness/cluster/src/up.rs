@@ -17,7 +17,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use triptych_load::pool::Cancel;
-use triptych_log::Role;
 
 /// How to start a cluster.
 #[derive(Clone, Debug)]
@@ -203,11 +202,12 @@ impl Cluster {
         ended.collect()
     }
 
-    /// Waits until every engine serves and sees every node, and says which view that is in.
+    /// Waits until every node that serves clients does so and sees all others, and says in which view
+    /// of a log, or epoch of a ring, that is.
     ///
     /// # Errors
     /// Who is missing and why, if that does not come about in time.
-    pub fn wait_ready(&mut self, patience: Duration, cancel: &Cancel) -> Result<u16, UpError> {
+    pub fn wait_ready(&mut self, patience: Duration, cancel: &Cancel) -> Result<u64, UpError> {
         let began = Instant::now();
         loop {
             let deaths = self.deaths();
@@ -243,16 +243,21 @@ impl Cluster {
             "the cluster was not ready within {} s; what is known of those that are missing:",
             patience.as_secs()
         );
+        let kind = self.file.kind();
         for (node, status) in seen {
             let problem = match status {
                 Err(problem) => problem.clone(),
-                Ok(status) if status.view == 0 => "is in no view yet".to_owned(),
-                Ok(status) => format!("is in view {}, which has not all nodes", status.view),
+                Ok(status) if status.view == 0 => format!("is in no {} yet", kind.view()),
+                Ok(status) => format!(
+                    "is in {} {}, which has not all nodes",
+                    kind.view(),
+                    status.view
+                ),
             };
             told.push_str(&format!("\n{node}: {problem}{}", self.said(node)));
         }
         let mut others = self.file.nodes();
-        others.retain(|node| node.role != Role::Engine);
+        others.retain(|node| !node.role.serves());
         for (node, reached) in probe::reach(&self.file, &others, Duration::from_secs(1)) {
             if let Err(error) = reached {
                 told.push_str(&format!("\n{node}: {error}{}", self.said(&node)));
@@ -301,9 +306,9 @@ impl Drop for Cluster {
     }
 }
 
-/// The view in which all nodes work, if all engines are in it.
-fn ready(file: &ClusterFile, seen: &[(NodeAt, Result<Status, String>)]) -> Option<u16> {
-    let views: Option<Vec<u16>> = seen
+/// The view in which all nodes work, if all that serve are in it.
+fn ready(file: &ClusterFile, seen: &[(NodeAt, Result<Status, String>)]) -> Option<u64> {
+    let views: Option<Vec<u64>> = seen
         .iter()
         .map(|(_, status)| status.as_ref().ok().filter(|status| status.whole(file)))
         .map(|status| status.map(|status| status.view))

@@ -1,6 +1,8 @@
 //! `bench`: loads on a running cluster, measured and judged.
 
-use super::{data_of, read_cluster, write_file};
+mod cache;
+
+use super::{data_of, read_log, write_file};
 use crate::args::{BenchArgs, BenchCommand, BenchLogArgs};
 use crate::exit::{CliError, Exit};
 use crate::interrupt;
@@ -9,7 +11,7 @@ use triptych_cluster::bench::drive::{Pace, Plan};
 use triptych_cluster::bench::log::{BenchError, Kind, Load, Outcome, Target};
 use triptych_cluster::bench::table;
 use triptych_cluster::connect;
-use triptych_cluster::file::ClusterFile;
+use triptych_cluster::file::LogFile;
 use triptych_cluster::up::folder::DataFolder;
 use triptych_load::pool::Cancel;
 use triptych_load::schedule::Rate;
@@ -19,12 +21,26 @@ use triptych_world::{Options, World};
 pub(crate) fn run(args: &BenchArgs) -> Result<Exit, CliError> {
     match &args.command {
         BenchCommand::Log(args) => log(args),
+        BenchCommand::Cache(args) => cache::run(args),
     }
 }
 
+/// When requests are made: at these rates, or in a closed loop if there are none.
+fn paces(rates: &[f64]) -> Result<Vec<Pace>, CliError> {
+    let mut paces = Vec::new();
+    for &rate in rates {
+        let known = Rate::per_second(rate).map(Pace::Open);
+        paces.push(known.ok_or_else(|| CliError::Input(format!("--rate {rate} is not a rate")))?);
+    }
+    if paces.is_empty() {
+        paces.push(Pace::Closed);
+    }
+    Ok(paces)
+}
+
 fn log(args: &BenchLogArgs) -> Result<Exit, CliError> {
-    let file = read_cluster(&args.file)?;
-    let folder = DataFolder::at(&data_of(&file, args.data.as_ref()));
+    let file = read_log(&args.file)?;
+    let folder = DataFolder::at(&data_of(&file.clone().into(), args.data.as_ref()));
     let loads = loads(args)?;
     let cancel = interrupt::flag_that_says("what was measured is judged and shown");
     let measured = World::run_real(args.seed, Options::default(), |world| {
@@ -58,14 +74,7 @@ fn loads(args: &BenchLogArgs) -> Result<Vec<Load>, CliError> {
     let kinds = Kind::ALL
         .into_iter()
         .filter(|kind| args.what.is_empty() || args.what.iter().any(|name| name == kind.name()));
-    let mut paces = Vec::new();
-    for &rate in &args.rate {
-        let known = Rate::per_second(rate).map(Pace::Open);
-        paces.push(known.ok_or_else(|| CliError::Input(format!("--rate {rate} is not a rate")))?);
-    }
-    if paces.is_empty() {
-        paces.push(Pace::Closed);
-    }
+    let paces = paces(&args.rate)?;
     let mut loads = Vec::new();
     for kind in kinds {
         for &pace in &paces {
@@ -93,13 +102,13 @@ fn loads(args: &BenchLogArgs) -> Result<Vec<Load>, CliError> {
 
 async fn measure(
     world: World,
-    file: &ClusterFile,
+    file: &LogFile,
     folder: &DataFolder,
     loads: Vec<Load>,
     skip_impossible: bool,
     cancel: &Arc<Cancel>,
 ) -> Result<Vec<Outcome>, CliError> {
-    let connect = |engine| connect::port(&world, file, engine);
+    let connect = |engine| connect::log::port(&world, file, engine);
     let target = Target {
         world: &world,
         file,

@@ -6,13 +6,13 @@ use crate::args::CalibrateArgs;
 use crate::exit::{CliError, Exit};
 use crate::interrupt;
 use triptych_cluster::calibrate::{self, CalibrateError};
-use triptych_cluster::file::{ClusterFile, EXAMPLE};
+use triptych_cluster::file::{ClusterFile, Kind};
 
 /// Measures, and writes the profile.
 pub(crate) fn run(args: &CalibrateArgs) -> Result<Exit, CliError> {
     let mut file = match &args.file {
         Some(file) => read_cluster(file)?,
-        None => ClusterFile::parse("the example", EXAMPLE)?,
+        None => ClusterFile::parse("the example", Kind::Log.example())?,
     };
     let folder = tempdir()?;
     // On ports of its own, beside whatever runs.
@@ -30,7 +30,12 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Exit, CliError> {
         CalibrateError::System(error) => CliError::System(error),
         other => CliError::Absent(other.to_string()),
     })?;
-    let text = calibrate::to_toml(&profile, &calibrate::machine(), file.level.name());
+    let text = calibrate::to_toml(
+        &profile,
+        file.kind(),
+        &calibrate::machine(),
+        file.level_name(),
+    );
     match &args.out {
         Some(out) => write_file(out, &text)?,
         None => print!("{text}"),

@@ -1,13 +1,13 @@
-//! `cluster`: a cluster of the log as processes on this machine.
+//! `cluster`: a cluster as processes on this machine.
 
 use super::{data_of, read_cluster};
-use crate::args::{ClusterArgs, ClusterCommand, StatusArgs, UpArgs};
+use crate::args::{ClusterArgs, ClusterCommand, KindArgs, StatusArgs, UpArgs};
 use crate::exit::{CliError, Exit};
 use crate::interrupt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use triptych_cluster::file::{self, ClusterFile, Role};
+use triptych_cluster::file::{ClusterFile, Kind, NodeAt};
 use triptych_cluster::probe;
 use triptych_cluster::up::folder::DataFolder;
 use triptych_cluster::up::{Cluster, Start, UpError};
@@ -22,15 +22,20 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<Exit, CliError> {
         ClusterCommand::Up(args) => up(args),
         ClusterCommand::Status(args) => status(args),
         ClusterCommand::Check(args) => super::trial::run(args),
-        ClusterCommand::Example => {
-            print!("{}", file::EXAMPLE);
+        ClusterCommand::Example(args) => {
+            print!("{}", kind_of(args).example());
             Ok(Exit::Kept)
         }
-        ClusterCommand::Schema => {
-            println!("{:#}", file::schema());
+        ClusterCommand::Schema(args) => {
+            println!("{:#}", kind_of(args).schema());
             Ok(Exit::Kept)
         }
     }
+}
+
+fn kind_of(args: &KindArgs) -> Kind {
+    let named = |kind: &Kind| kind.name() == args.kind;
+    Kind::ALL.into_iter().find(named).unwrap_or_default()
 }
 
 /// A path that means the same in another process.
@@ -88,21 +93,23 @@ fn up(args: &UpArgs) -> Result<Exit, CliError> {
     })
 }
 
-fn say_ready(file: &ClusterFile, view: u16, data: &Path) {
-    let engines = file.of(Role::Engine);
-    let engines: Vec<String> = engines.iter().map(|node| node.listen.to_string()).collect();
+fn say_ready(file: &ClusterFile, view: u64, data: &Path) {
+    let serving = file.serving();
+    let role = serving.first().map_or("node", |node| node.role.name());
+    let serving: Vec<String> = serving.iter().map(|node| node.listen.to_string()).collect();
     println!(
-        "ready: cluster `{}` ({}), {} nodes, view {view}, data in {}; engines at {}",
-        file.name,
-        file.level.name(),
+        "ready: cluster `{}` ({}), {} nodes, {} {view}, data in {}; {role}s at {}",
+        file.name(),
+        file.level_name(),
         file.nodes().len(),
+        file.kind().view(),
         data.display(),
-        engines.join(", ")
+        serving.join(", ")
     );
     let _ = std::io::stdout().flush();
 }
 
-fn say_killed(killed: &[file::NodeAt]) {
+fn say_killed(killed: &[NodeAt]) {
     for node in killed {
         eprintln!("{node} did not stop and was killed");
     }
@@ -112,15 +119,16 @@ fn status(args: &StatusArgs) -> Result<Exit, CliError> {
     let file = read_cluster(&args.file)?;
     let folder = DataFolder::at(&data_of(&file, args.data.as_ref()));
     let patience = Duration::from_secs(1);
-    let engines = probe::ask_all(&file, patience);
+    let serving = probe::ask_all(&file, patience);
     let mut others = file.nodes();
-    others.retain(|node| node.role != Role::Engine);
+    others.retain(|node| !node.role.serves());
     let reached = probe::reach(&file, &others, patience);
+    let what = file.kind().view();
     let serves = |status: &probe::Status| match status.view {
-        0 => Err("up, in no view".to_owned()),
-        view => Ok(format!("in view {view}")),
+        0 => Err(format!("up, in no {what}")),
+        view => Ok(format!("in {what} {view}")),
     };
-    let engines_states = engines.iter().map(|(node, status)| {
+    let serving_states = serving.iter().map(|(node, status)| {
         let state = status.as_ref().map_err(String::clone);
         (*node, state.and_then(serves))
     });
@@ -128,7 +136,7 @@ fn status(args: &StatusArgs) -> Result<Exit, CliError> {
     let others_states = reached.map(|(node, reached)| (node, reached.map(|()| "up".to_owned())));
     let mut all = true;
     let mut rows = vec![["node", "address", "process", "state"].map(str::to_owned)];
-    for (node, state) in others_states.chain(engines_states) {
+    for (node, state) in others_states.chain(serving_states) {
         let process = folder.process(&node);
         let process = process.map_or("?".to_owned(), |process| process.pid.to_string());
         all &= state.is_ok();
@@ -137,7 +145,7 @@ fn status(args: &StatusArgs) -> Result<Exit, CliError> {
         rows.push([name, node.listen.to_string(), process, state]);
     }
     print!("{}", plain(rows));
-    for (node, status) in &engines {
+    for (node, status) in &serving {
         if let Ok(status) = status {
             let gauges = status.gauges.iter();
             let gauges: Vec<String> = gauges

@@ -1,4 +1,4 @@
-//! `node`: one node of a cluster of the log.
+//! `node`: one node of a cluster.
 
 use super::{data_of, read_cluster};
 use crate::args::NodeArgs;
@@ -10,12 +10,8 @@ use triptych_cluster::node;
 /// Runs a node until it is told to stop.
 pub(crate) fn run(args: &NodeArgs) -> Result<Exit, CliError> {
     let file = read_cluster(&args.config)?;
-    let role = match args.role.as_str() {
-        "controller" => Role::Controller,
-        "sequencer" => Role::Sequencer,
-        "storage" => Role::Storage,
-        _ => Role::Engine,
-    };
+    let role = Role::named(&args.role);
+    let role = role.ok_or_else(|| CliError::Input(format!("there is no role `{}`", args.role)))?;
     let at = file.node(role, args.id).map_err(CliError::Input)?;
     let options = node::Options {
         data: data_of(&file, args.data.as_ref()),

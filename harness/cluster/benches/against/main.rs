@@ -7,19 +7,27 @@
 //! compare work per append more than they say what any of them can do; the disk under all of them is
 //! the folder for temporary files.
 
+#[path = "../shared/line.rs"]
 mod line;
 mod nats;
+#[path = "../shared/node.rs"]
+mod node;
 mod redis;
+#[path = "../shared/resp.rs"]
+mod resp;
+#[path = "../shared/servers.rs"]
 mod servers;
+mod system;
 mod triptych;
 
-use servers::{Level, System, installed};
+use servers::installed;
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use system::{Level, System};
 use triptych_cluster::bench::drive::{Op, Pace, Plan, Trouble, drive};
 use triptych_cluster::bench::judge::{Acked, judge};
 use triptych_cluster::bench::machine::{Process, syncs};
@@ -246,7 +254,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The nodes of our own cluster are processes of this same program.
     if arguments.first().is_some_and(|first| first == "node") {
-        return triptych::node(&arguments);
+        return node::run(&arguments);
     }
     let settings = match Settings::read(&arguments) {
         Ok(settings) => settings,

@@ -1,7 +1,8 @@
 //! NATS JetStream: a cluster of three servers, and a stream of three replicas.
 
 use crate::line::{Line, strange};
-use crate::servers::{Level, Servers, System, ports, within};
+use crate::servers::{Servers, ports, within};
+use crate::system::{Level, System};
 use serde_json::{Value as Json, json};
 use std::ffi::OsStr;
 use std::io;

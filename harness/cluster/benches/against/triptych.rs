@@ -1,21 +1,19 @@
 //! This repository's log: three sequencers, storages and controllers, and engines.
 
-use crate::servers::{Level, System, ports};
+use crate::servers::ports;
+use crate::system::{Level, System};
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use triptych_cluster::bench::drive::{Call, Trouble};
 use triptych_cluster::bench::judge::There;
 use triptych_cluster::bench::payload;
 use triptych_cluster::connect;
-use triptych_cluster::file::ClusterFile;
-use triptych_cluster::node;
+use triptych_cluster::file::LogFile;
 use triptych_cluster::up::{Cluster, Start};
 use triptych_load::pool::Cancel;
-use triptych_log::{Book, Failure, Role, SeqNum};
+use triptych_log::{Book, Failure, SeqNum};
 use triptych_world::{Options, World};
 
 const DIFFERENCES: &str = "Triptych: a record is acknowledged when all three storages have it and a \
@@ -25,54 +23,8 @@ const DIFFERENCES: &str = "Triptych: a record is acknowledged when all three sto
 
 pub(crate) struct Triptych {
     cluster: Cluster,
-    file: ClusterFile,
+    file: LogFile,
     world: World,
-}
-
-/// A node of the cluster: this program, called as the `triptych` command would be.
-pub(crate) fn node(arguments: &[String]) -> ExitCode {
-    let after = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(at + 1)
-    };
-    let (Some(role), Some(id), Some(config), Some(data)) = (
-        arguments.get(1),
-        after("--id"),
-        after("--config"),
-        after("--data"),
-    ) else {
-        return ExitCode::from(2);
-    };
-    let roles = [
-        Role::Controller,
-        Role::Sequencer,
-        Role::Storage,
-        Role::Engine,
-    ];
-    let role = roles.into_iter().find(|known| known.name() == role);
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    let file = ClusterFile::parse(config, &text).map_err(|error| error.to_string());
-    let at = file.and_then(|file| {
-        let role = role.ok_or("no such role")?;
-        let id = id.parse().map_err(|_| "no such number")?;
-        Ok((file.node(role, id)?, file))
-    });
-    let options = node::Options {
-        data: data.into(),
-        leash: true,
-        measure: false,
-    };
-    let ran = at.and_then(|(at, file)| {
-        let ran = node::run(&file, at, &options, Arc::new(Cancel::new()));
-        ran.map_err(|error| error.to_string())
-    });
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
 }
 
 impl Triptych {
@@ -99,7 +51,7 @@ impl Triptych {
         );
         let path = dir.join("against.toml");
         std::fs::write(&path, &text)?;
-        let file = ClusterFile::parse("against.toml", &text).map_err(io::Error::other)?;
+        let file = LogFile::parse("against.toml", &text).map_err(io::Error::other)?;
         let start = Start {
             program: std::env::current_exe()?,
             file: path,
@@ -107,7 +59,7 @@ impl Triptych {
             fresh: true,
             arguments: Vec::new(),
         };
-        let started = file.clone();
+        let started = file.clone().into();
         // It waits and asks by itself, so it must not do that on this thread's executor.
         let up = std::thread::spawn(move || {
             let mut cluster = Cluster::start(&started, &start)?;
@@ -141,7 +93,7 @@ impl System for Triptych {
     async fn clients(&self, count: usize, run: u64, bytes: usize) -> io::Result<Vec<Call>> {
         let mut calls: Vec<Call> = Vec::new();
         for _ in 0..count {
-            let port = connect::port(&self.world, &self.file, 0).await;
+            let port = connect::log::port(&self.world, &self.file, 0).await;
             let book = Rc::new(Book::new(port.map_err(io::Error::other)?, run));
             calls.push(Rc::new(move |number| {
                 let appended = book.append(&[], &payload::make(run, number, bytes));
@@ -160,7 +112,7 @@ impl System for Triptych {
     }
 
     async fn read_back(&self, run: u64, bytes: usize) -> io::Result<Vec<There>> {
-        let port = connect::port(&self.world, &self.file, 0).await;
+        let port = connect::log::port(&self.world, &self.file, 0).await;
         let port = port.map_err(io::Error::other)?;
         let book = Book::new(Rc::clone(&port), run);
         // Everything that was ordered before an append of now must be seen: what one logbook shows

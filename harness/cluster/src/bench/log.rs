@@ -8,14 +8,15 @@
 //!   storage. Every record is read once;
 //! * *remote*: at an engine that does not index the log, which asks one that does.
 
-use super::drive::{Call, Driven, Op, Plan, Trouble, drive};
+use super::drive::{Call, Driven, Op, Plan, Trouble};
 use super::judge::{Acked, There, Verdict, judge};
-use super::machine::{self, Process};
+use super::machine;
 use super::payload;
-use crate::file::ClusterFile;
+use super::timed::{self, Timed};
+use crate::file::LogFile;
 use crate::up::folder::DataFolder;
 use futures_util::future::LocalBoxFuture;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,9 +26,6 @@ use triptych_log::{
     SeqNum, Shape, Tag, View,
 };
 use triptych_world::{MS, World, mix};
-
-/// Seconds of processor time so far: of the nodes, if they can be seen, and of this process.
-type Mark = (Option<f64>, f64);
 
 /// Streams over which a run's records are spread, so that a sample of streams is a sample of records.
 const STREAMS: u64 = 100;
@@ -99,7 +97,7 @@ pub struct Target<'a> {
     /// The world of the driver, of real time.
     pub world: &'a World,
     /// The cluster.
-    pub file: &'a ClusterFile,
+    pub file: &'a LogFile,
     /// Where its nodes have their data, if that is on this machine.
     pub folder: &'a DataFolder,
     /// How to connect.
@@ -192,28 +190,9 @@ impl Target<'_> {
         Rc::new((0..load.books.max(1)).map(|n| mix(run, n)).collect())
     }
 
-    /// Runs a load with a look at the clocks of the processor.
-    async fn driven(&self, load: &Load, calls: &[Call]) -> (Driven, Option<f64>, f64) {
-        let nodes = self.file.nodes();
-        let found = nodes.iter().map(|node| self.folder.process(node));
-        // If some nodes run elsewhere, a sum would be of no use.
-        let processes: Option<Vec<Process>> = found.collect();
-        let own = Process::own();
-        let marks: Rc<RefCell<Vec<Mark>>> = Rc::default();
-        let seen = Rc::clone(&marks);
-        let mark = move || {
-            let of = |processes: &Vec<Process>| processes.iter().map(Process::cpu).sum();
-            let nodes = processes.as_ref().and_then(of);
-            let own = own.and_then(|own| own.cpu()).unwrap_or(0.0);
-            seen.borrow_mut().push((nodes, own));
-        };
-        let driven = drive(self.world, calls, load.plan, 0, self.cancel, mark).await;
-        let marks = marks.borrow();
-        let (Some(before), Some(after)) = (marks.first(), marks.last()) else {
-            return (driven, None, 0.0);
-        };
-        let nodes = after.0.zip(before.0).map(|(after, before)| after - before);
-        (driven, nodes, after.1 - before.1)
+    async fn timed(&self, load: &Load, calls: &[Call]) -> Timed {
+        let processes = timed::processes(self.folder, &self.file.nodes());
+        timed::timed(self.world, processes, calls, load.plan, self.cancel).await
     }
 
     async fn appends(&self, load: Load, run: u64) -> Result<Outcome, BenchError> {
@@ -228,7 +207,11 @@ impl Target<'_> {
                 Box::pin(async move { appended(asked.await) })
             }));
         }
-        let (driven, nodes_cpu, own_cpu) = self.driven(&load, &calls).await;
+        let Timed {
+            driven,
+            nodes_cpu,
+            own_cpu,
+        } = self.timed(&load, &calls).await;
         let (verdict, mut notes) = self.read_back(&load, run, &books, &driven).await?;
         if self.file.config().level == Level::Synced {
             let sync = machine::syncs(self.folder.dir(), load.payload);
@@ -400,7 +383,11 @@ impl Target<'_> {
                 Box::pin(async move { was_read(asked.await, seq, run, number, load.payload) })
             }));
         }
-        let (mut driven, nodes_cpu, own_cpu) = self.driven(&load, &calls).await;
+        let Timed {
+            mut driven,
+            nodes_cpu,
+            own_cpu,
+        } = self.timed(&load, &calls).await;
         let mut notes = Vec::new();
         let used_up = |op: &Op| matches!(&op.result, Err(trouble) if trouble.text() == USED_UP);
         if let Some(first) = driven.ops.iter().position(used_up) {

@@ -10,11 +10,10 @@
 //! | `storage-200.samples` | how long it has worked on what, if it was to measure that |
 
 use crate::bench::machine::Process;
-use crate::file::{ClusterFile, NodeAt};
+use crate::file::{ClusterFile, NodeAt, Role};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use triptych_log::Role;
 
 const CLUSTER: &str = "cluster.toml";
 const LOCK: &str = "lock";
@@ -73,27 +72,12 @@ pub struct DataFolder {
     lock: Option<File>,
 }
 
-/// What data belongs to, in words.
-fn described(file: &ClusterFile) -> String {
-    let shape = &file.shape;
-    format!(
-        "`{}` ({}, {} log{}, {} metas, {} copies, {} indexes)",
-        file.name,
-        file.level.name(),
-        shape.logs,
-        if shape.logs == 1 { "" } else { "s" },
-        shape.metas,
-        shape.copies,
-        shape.indexes
-    )
-}
-
 impl DataFolder {
     /// Where a cluster's data is by default.
     pub fn default_for(file: &ClusterFile) -> PathBuf {
-        match &file.data {
+        match file.data() {
             Some(data) => PathBuf::from(data),
-            None => Path::new("triptych-out").join(format!("cluster-{}", file.name)),
+            None => Path::new("triptych-out").join(format!("cluster-{}", file.name())),
         }
     }
 
@@ -118,8 +102,8 @@ impl DataFolder {
             if theirs.identity() != file.identity() {
                 return Err(FolderError::Other {
                     dir: dir.to_path_buf(),
-                    theirs: described(&theirs),
-                    ours: described(file),
+                    theirs: theirs.described(),
+                    ours: file.described(),
                 });
             }
             return Ok(DataFolder::at(dir));
@@ -250,13 +234,7 @@ fn is_node(name: &str) -> bool {
     let Some((role, id)) = name.split_once('-') else {
         return false;
     };
-    let roles = [
-        Role::Controller,
-        Role::Sequencer,
-        Role::Storage,
-        Role::Engine,
-    ];
-    roles.iter().any(|known| known.name() == role) && id.parse::<u16>().is_ok()
+    Role::named(role).is_some() && id.parse::<u16>().is_ok()
 }
 
 /// The cluster that a folder belongs to; none if it is empty or not there.
@@ -318,10 +296,10 @@ fn lock(dir: &Path) -> Result<File, FolderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::EXAMPLE;
+    use crate::file::Kind;
 
     fn cluster(from: &str, to: &str) -> ClusterFile {
-        ClusterFile::parse("c.toml", &EXAMPLE.replacen(from, to, 1)).unwrap()
+        ClusterFile::parse("c.toml", &Kind::Log.example().replacen(from, to, 1)).unwrap()
     }
 
     #[test]
@@ -351,6 +329,32 @@ mod tests {
         assert!(!folder.store(&node).exists() && folder.last_line(&node).is_none());
         assert!(dir.join("notes.txt").exists());
         assert!(DataFolder::claim(&dir, &ours, false).is_err());
+    }
+
+    #[test]
+    fn a_ring_and_a_log_do_not_share_a_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let ring = |level: &str| {
+            let text = Kind::Cache.example();
+            let text = text.replace("\"replicated\"\nreplicas = 1", &format!("\"{level}\""));
+            ClusterFile::parse("c.toml", &text).unwrap()
+        };
+        let (ours, log) = (ring("async"), cluster("", ""));
+        assert_eq!(ours.name(), log.name());
+        drop(DataFolder::claim(temp.path(), &ours, false).unwrap());
+        drop(DataFolder::claim(temp.path(), &ours, false).unwrap());
+        for other in [log, ring("synced")] {
+            let error = DataFolder::claim(temp.path(), &other, false).unwrap_err();
+            assert!(matches!(error, FolderError::Other { .. }), "{error}");
+            assert!(error.to_string().contains("a cache, async"), "{error}");
+        }
+        // Fresh, what the ring's nodes have left goes.
+        let folder = DataFolder::at(temp.path());
+        for node in ours.nodes() {
+            fs::create_dir(folder.store(&node)).unwrap();
+        }
+        drop(DataFolder::claim(temp.path(), &cluster("", ""), true).unwrap());
+        assert!(ours.nodes().iter().all(|node| !folder.store(node).exists()));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What cluster files may say, and how mistakes in them are shown.
 
 use super::*;
+use crate::file::ClusterFile;
 use triptych_log::{Level, Shape};
 use triptych_world::{MS, US};
+
+const LOG: &str = include_str!("../../../../../workloads/clusters/local.toml");
 
 const GOOD: &str = r#"
 name = "mine"
@@ -29,7 +32,7 @@ report_every = "300us"
 "#;
 
 fn mistakes(text: &str) -> String {
-    ClusterFile::parse("mine.toml", text)
+    LogFile::parse("mine.toml", text)
         .expect_err("should not be taken")
         .to_string()
 }
@@ -50,7 +53,7 @@ fn has(text: &str, parts: &[&str]) {
 
 #[test]
 fn the_example_is_a_cluster_with_the_defaults_that_it_tells() {
-    let file = ClusterFile::parse("local.toml", EXAMPLE).unwrap();
+    let file = LogFile::parse("local.toml", LOG).unwrap();
     assert_eq!(file.nodes().len(), 12);
     assert_eq!(file.config().check(), Ok(()));
     assert_eq!(
@@ -59,18 +62,18 @@ fn the_example_is_a_cluster_with_the_defaults_that_it_tells() {
     );
     // What is commented out, if it is put in, changes nothing.
     let keys = ["_every = ", "_after = ", "on_ticks = ", "_bytes = "];
-    let lines = EXAMPLE.lines().map(|line| match line.strip_prefix("# ") {
+    let lines = LOG.lines().map(|line| match line.strip_prefix("# ") {
         Some(rest) if keys.iter().any(|key| rest.contains(key)) => rest,
         _ => line,
     });
     let told: Vec<&str> = lines.collect();
     assert!(told.iter().filter(|line| !line.starts_with('#')).count() > 28);
-    assert_eq!(ClusterFile::parse("told.toml", &told.join("\n")), Ok(file));
+    assert_eq!(LogFile::parse("told.toml", &told.join("\n")), Ok(file));
 }
 
 #[test]
 fn nodes_have_numbers_and_addresses() {
-    let file = ClusterFile::parse("mine.toml", GOOD).unwrap();
+    let file = LogFile::parse("mine.toml", GOOD).unwrap();
     let nodes: Vec<String> = file.nodes().iter().map(NodeAt::to_string).collect();
     assert_eq!(
         nodes,
@@ -98,6 +101,7 @@ fn nodes_have_numbers_and_addresses() {
         (config.timing.report_every, config.timing.again_after),
         (300 * US, 5 * MS)
     );
+    let file = ClusterFile::from(file);
     assert_eq!(file.node(Role::Storage, 211).unwrap().name(), "storage-211");
     let error = file.node(Role::Storage, 100).unwrap_err();
     has(&error, &["storages are 210, 211", "100 is a sequencer"]);
@@ -105,10 +109,10 @@ fn nodes_have_numbers_and_addresses() {
 
 #[test]
 fn a_file_reads_back_from_what_is_told_of_it() {
-    for text in [GOOD, EXAMPLE] {
-        let file = ClusterFile::parse("mine.toml", text).unwrap();
+    for text in [GOOD, LOG] {
+        let file = LogFile::parse("mine.toml", text).unwrap();
         let told = toml::to_string(&file).unwrap();
-        assert_eq!(ClusterFile::parse("told.toml", &told), Ok(file), "{told}");
+        assert_eq!(LogFile::parse("told.toml", &told), Ok(file), "{told}");
     }
 }
 
@@ -116,7 +120,7 @@ fn a_file_reads_back_from_what_is_told_of_it() {
 fn identity_is_what_data_depends_on() {
     let identity = |from: &str, to: &str| {
         let text = GOOD.replacen(from, to, 1);
-        ClusterFile::parse("mine.toml", &text).unwrap().identity()
+        LogFile::parse("mine.toml", &text).unwrap().identity()
     };
     let same = identity("mine", "mine");
     assert_eq!(identity("7001", "7100"), same);
@@ -310,6 +314,6 @@ fn all_mistakes_are_shown_at_once() {
     let text = GOOD
         .replace("copies = 2", "copies = 5")
         .replace("8002", "8001");
-    let error = ClusterFile::parse("mine.toml", &text).unwrap_err();
+    let error = LogFile::parse("mine.toml", &text).unwrap_err();
     assert_eq!(error.mistakes.len(), 2, "{error}");
 }

@@ -1,5 +1,6 @@
-//! The sections of a cluster file, each with its defaults.
+//! The sections of a log's cluster file, each with its defaults.
 
+use crate::file::place::Listed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use triptych_load::campaign::Span;
@@ -72,7 +73,7 @@ impl ShapeSection {
 #[serde(deny_unknown_fields)]
 pub struct Nodes {
     /// The IP address of the nodes that are given by their number alone.
-    #[serde(default = "loopback")]
+    #[serde(default = "crate::file::place::loopback")]
     pub host: String,
     /// The port of the first node that is given by number alone; the others count on from it, in
     /// the order controllers, sequencers, storages, engines.
@@ -87,41 +88,6 @@ pub struct Nodes {
     pub storages: Listed,
     /// Nodes that may be engines.
     pub engines: Listed,
-}
-
-fn loopback() -> String {
-    "127.0.0.1".to_owned()
-}
-
-/// The nodes of a role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Listed {
-    /// So many, on ports that are counted from `base_port`.
-    Count(#[schemars(range(min = 1, max = 99))] u16),
-    /// These.
-    Each(#[schemars(length(min = 1))] Vec<NodeEntry>),
-}
-
-impl Listed {
-    /// How many.
-    pub fn count(&self) -> usize {
-        match self {
-            Listed::Count(count) => usize::from(*count),
-            Listed::Each(entries) => entries.len(),
-        }
-    }
-}
-
-/// A node that is written out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NodeEntry {
-    /// Its number, unique over all roles.
-    #[schemars(range(min = 1, max = 65535))]
-    pub id: u16,
-    /// Where it listens: an IP address and a port.
-    pub listen: String,
 }
 
 /// When things happen; see [`Timing`].
