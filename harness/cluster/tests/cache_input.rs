@@ -259,12 +259,22 @@ fn clocks_and_requests_that_make_no_sense_are_answered_so() {
         let many: Vec<String> = (0..11).map(|n| n.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let far = Clock::from([vec![0; 40], vec![1]].concat());
-        let bad = [
-            // A clock names a server that does not exist.
+        // A clock names a server that does not exist. The server asks whether the ring has changed, and
+        // may give up before it is told.
+        let nowhere = [
             read(&["a"], far.clone()),
             write(id(1), &["a"], far.clone()),
-            Request::Snapshot { deps: far.clone() },
             with_own(version(40, [vec![0; 40], vec![1]].concat())),
+        ];
+        for (n, request) in nowhere.into_iter().enumerate() {
+            let asked = port.ask(request).await;
+            let refused = matches!(
+                asked,
+                Err(Failure::Bad(_) | Failure::Unavailable | Failure::Unknown)
+            );
+            assert!(refused, "{n}: {asked:?}");
+        }
+        let bad = [
             // It counts more than anybody ever writes.
             read(&["a"], Clock::from(vec![0, u64::MAX])),
             // An own write without a number.

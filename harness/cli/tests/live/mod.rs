@@ -31,6 +31,7 @@ pub(crate) fn free_ports(count: u16) -> u16 {
 }
 
 /// A cluster file: two engines, one log, three of everything where there are so many.
+#[allow(dead_code, reason = "a ring has another file")]
 pub(crate) fn file(
     base_port: u16,
     controllers: u16,

@@ -51,6 +51,9 @@ pub struct Verdict {
     pub acknowledged: u64,
     /// Writes of which nobody knows whether they took effect.
     pub doubtful: u64,
+    /// Values that were shown under another version than the acknowledged one: a request that was
+    /// repeated at another server becomes two versions, of which one counts.
+    pub twins: u64,
     /// Keys that were compared on all servers when all was quiet.
     pub compared: u64,
     /// Whether all became quiet in time.
@@ -69,7 +72,7 @@ impl Verdict {
 
     /// Whether enough was seen to say so.
     pub fn seen(&self) -> bool {
-        self.shown > 0 && self.quiet && self.compared > 0
+        self.shown + self.acknowledged > 0 && self.quiet && self.compared > 0
     }
 
     /// In words.
@@ -87,7 +90,7 @@ impl Verdict {
             compared,
             ..
         } = self;
-        match (self.shown, self.quiet) {
+        match (self.shown + self.acknowledged, self.quiet) {
             (0, _) => "unknown: nothing was answered".to_owned(),
             (_, false) => format!(
                 "unknown: {shown} values were shown in causal order, but the ring did not become quiet"
@@ -223,7 +226,9 @@ impl Judge {
         };
         match write {
             Some(write) => match self.by_write.get(&write) {
-                Some(known) => same_write(&mut self.verdict, key, known, &seen.win),
+                Some(known) => {
+                    same_write(&mut self.verdict, &self.by_key[key], key, known, &seen.win);
+                }
                 None => self.early.push((key, write, seen.win.clone())),
             },
             None => self.verdict.broke(Promise::Value, || {
@@ -236,7 +241,9 @@ impl Judge {
     pub fn all_answered(&mut self) {
         for (key, write, win) in std::mem::take(&mut self.early) {
             match self.by_write.get(&write) {
-                Some(known) => same_write(&mut self.verdict, key, known, &win),
+                Some(known) => {
+                    same_write(&mut self.verdict, &self.by_key[key], key, known, &win);
+                }
                 None if self.doubtful.contains_key(&key) => {}
                 None => self.verdict.broke(Promise::Value, || {
                     format!("key {key} is shown with write {write}, which was refused or never asked for")
@@ -296,9 +303,23 @@ impl Judge {
 }
 
 /// Whether a value, of which is known who wrote what with which clock, is named rightly.
-fn same_write(verdict: &mut Verdict, key: usize, known: &(usize, Clock), win: &Clock) {
+fn same_write(
+    verdict: &mut Verdict,
+    of_key: &OfKey,
+    key: usize,
+    known: &(usize, Clock),
+    win: &Clock,
+) {
     let (of, clock) = known;
-    if *of != key || clock != win {
+    if *of == key && clock == win {
+        return;
+    }
+    let mut versions = of_key.values().flatten();
+    let anothers = versions.any(|version| version.clock == *win);
+    if *of == key && !anothers && !win.is_zero() {
+        // Nobody else was told of that version.
+        verdict.twins += 1;
+    } else {
         verdict.broke(Promise::Value, || {
             format!("key {key} is shown as of {win:?}, with what {clock:?} wrote to key {of}")
         });
@@ -410,6 +431,7 @@ mod tests {
         breaks(&judge, &[Promise::Own]);
 
         let mut judge = self::judge();
+        // As if another write had written it.
         let stranger = [seen(1, &[1, 1], &[1, 1])];
         judge.shown(&mut Memory::default(), &nothing, &[0], &stranger);
         breaks(&judge, &[Promise::Value]);
