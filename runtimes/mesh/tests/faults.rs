@@ -49,6 +49,19 @@ fn clusters_on_a_database_node_keep_what_they_promise() {
     }
 }
 
+/// A server made its seat whole and heard of that only when the ring had changed again. It forgot
+/// its copy, and all that the others did not have any more was lost.
+#[test]
+fn a_server_may_miss_the_epoch_in_which_it_becomes_whole() {
+    for (seed, database) in [(1492, false), (141, true)] {
+        let wish = Wish {
+            database,
+            ..Wish::default()
+        };
+        complain(&trial::run_as(seed, wish));
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let (first, second) = (trial::run(3), trial::run(3));

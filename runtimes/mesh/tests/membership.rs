@@ -2,6 +2,7 @@
 
 mod mesh_world;
 
+use mesh_world::aimed::{S1, S2, S3, doc, on_cluster};
 use mesh_world::backing;
 use mesh_world::trial;
 use triptych_api::Change;
@@ -128,6 +129,42 @@ fn a_server_that_cannot_reach_the_store_serves_on_while_it_hears_the_others() {
         assert!(mesh.port_only(NodeId(1)).ask(read).await.is_ok());
     })
     .expect("there is always a next heartbeat");
+}
+
+/// A server makes its seat whole, and its answer does not come; the next that it hears of is the ring
+/// after that one. At one of these times the answer is just on its way.
+#[test]
+fn a_server_that_missed_the_epoch_in_which_it_became_whole_keeps_its_copy() {
+    for nth in 0..80 {
+        let mut config = Config::of(3, Level::Async);
+        config.timing.store_every = 3_600 * SECOND;
+        let verdict = on_cluster(config, None, move |it| async move {
+            let key = doc("a");
+            it.warm(&key).await?;
+            it.add(S1, &key).await?;
+            it.comes_to(S2, &key, 1).await?;
+            it.kill(S2);
+            it.kill(S3);
+            it.ring_of(S1, 1).await?;
+            it.restart(S3);
+            it.ring_of(S3, 2).await?;
+            it.world.sleep(nth * MS / 2).await;
+            it.mesh.cut_store(S3, true);
+            it.mesh.sim().cut(&[S1, S2], &[S3]);
+            // It joins: the ring changes again.
+            it.restart(S2);
+            it.ring_of(S2, 3).await?;
+            it.world.sleep(5 * MS).await;
+            it.heal();
+            it.mesh.cut_store(S3, false);
+            it.ready().await?;
+            for server in [S1, S2, S3] {
+                it.comes_to(server, &key, 1).await?;
+            }
+            Ok(())
+        });
+        assert_eq!(verdict, Ok(()), "{nth}");
+    }
 }
 
 #[test]

@@ -271,7 +271,8 @@ impl Server {
         if seat.is_none() && was.is_some() && self.has_bug(NodeBug::RemovedServes) {
             return;
         }
-        let next_epoch = ring.epoch == self.ring.epoch + 1;
+        // Whoever began anew with what the store had, or with nothing.
+        let founder = seat.is_some_and(|seat| seat.slot.0 == ring.ruined);
         let was_whole = self.is_whole();
         self.ring = ring;
         self.members.since = now;
@@ -291,7 +292,9 @@ impl Server {
         }
         self.slot = Some(seat.slot);
         match seat.standing {
-            Standing::Whole if was_whole || (self.filled && next_epoch) => {}
+            Standing::Whole if was_whole => {}
+            // It made its own seat whole, with the copy that it has; it may have missed that epoch.
+            Standing::Whole if self.filled && !founder => {}
             Standing::Whole => {
                 // Nobody had any data, or nobody was there.
                 self.fill_nothing(seat.slot);
