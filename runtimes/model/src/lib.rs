@@ -9,6 +9,7 @@
 pub mod causes;
 pub mod history;
 mod journal;
+mod nested;
 mod outcome;
 mod random;
 mod serde_value;

@@ -94,11 +94,11 @@ pub enum Condition {
     /// `path <comparison> value`
     Compare(Path, Comparison, Value),
     /// All of them. An empty list is true.
-    All(Vec<Condition>),
+    All(#[serde(deserialize_with = "crate::nested::deserialize")] Vec<Condition>),
     /// At least one of them. An empty list is false.
-    Any(Vec<Condition>),
+    Any(#[serde(deserialize_with = "crate::nested::deserialize")] Vec<Condition>),
     /// The opposite.
-    Not(Box<Condition>),
+    Not(#[serde(deserialize_with = "crate::nested::deserialize")] Box<Condition>),
 }
 
 impl Condition {

@@ -14,6 +14,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::{BYTES_KEY, HANDOFF, Handoff, TOKEN, ValueError, is_bytes_key};
+use crate::nested;
 use crate::value::{Map, Name, Value};
 
 type Result<T> = std::result::Result<T, ValueError>;
@@ -23,16 +24,18 @@ impl<'de> Deserialize<'de> for Value {
         if deserializer.is_human_readable() {
             return deserializer.deserialize_newtype_struct(TOKEN, ValueVisitor);
         }
-        Ok(match Tagged::deserialize(deserializer)? {
-            Tagged::Null => Value::Null,
-            Tagged::Bool(flag) => Value::Bool(flag),
-            Tagged::Int(number) => Value::Int(number),
-            Tagged::Float(number) => ValueVisitor.visit_f64(number)?,
-            Tagged::Str(text) => Value::Str(text),
-            Tagged::Bytes(bytes) => Value::Bytes(bytes),
-            Tagged::List(items) => Value::List(Arc::new(items)),
-            Tagged::Map(map) => Value::from(map),
-        })
+        Ok(
+            match nested::inside(|| Tagged::deserialize(deserializer))? {
+                Tagged::Null => Value::Null,
+                Tagged::Bool(flag) => Value::Bool(flag),
+                Tagged::Int(number) => Value::Int(number),
+                Tagged::Float(number) => ValueVisitor.visit_f64(number)?,
+                Tagged::Str(text) => Value::Str(text),
+                Tagged::Bytes(bytes) => Value::Bytes(bytes),
+                Tagged::List(items) => Value::List(Arc::new(items)),
+                Tagged::Map(map) => Value::from(map),
+            },
+        )
     }
 }
 
