@@ -144,7 +144,7 @@ impl RunBundle {
         let Digests { schema, files } = files::read_checked(&file)?;
         check_schema(&file, schema)?;
         let names = files.keys().map(String::as_str);
-        let optional = [GAUGES, HISTORY];
+        let optional = [GAUGES, HISTORY, CAUSES];
         if names
             .filter(|name| !optional.contains(name))
             .ne(DETERMINISTIC)

@@ -27,10 +27,27 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cached",
         &["mesh", "site", "api", "faas", "store", "world", "model"],
     ),
+    // What caches in front of a database have in common is what the plainest of them is.
+    (
+        "cache-none",
+        &[
+            "cached", "mesh", "nodes", "site", "api", "faas", "store", "world", "model",
+        ],
+    ),
     (
         "runtime",
         &[
-            "cached", "mesh", "log", "nodes", "site", "api", "faas", "store", "world", "model",
+            "cache-none",
+            "cached",
+            "mesh",
+            "log",
+            "nodes",
+            "site",
+            "api",
+            "faas",
+            "store",
+            "world",
+            "model",
         ],
     ),
     ("app", &["api"]),
@@ -39,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "registry",
         &[
             "runtime",
+            "cache-none",
             "cached",
             "app",
             "workloads",

@@ -95,7 +95,7 @@ pub const REQUIREMENTS: [Requirement; 25] = {
     [
         of(
             "programs",
-            Nothing,
+            Order,
             "meaning",
             "random programs of one session mean what a small model says",
         ),

@@ -117,10 +117,11 @@ impl<'a> Check<'a> {
             format!("in [{table}]")
         };
         let mut help = Vec::new();
-        if let Some(near) = nearest(name, known.keys().map(String::as_str)) {
-            help.push(format!("did you mean `{near}`?"));
-        } else if let Some(section) = self.section_with(name) {
+        // A key that exists elsewhere was rather misplaced than misspelt.
+        if let Some(section) = self.section_with(name) {
             help.push(format!("did you mean `{name}` {section}?"));
+        } else if let Some(near) = nearest(name, known.keys().map(String::as_str)) {
+            help.push(format!("did you mean `{near}`?"));
         }
         let mut keys: Vec<&str> = known.keys().map(String::as_str).collect();
         keys.sort_unstable();
