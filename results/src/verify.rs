@@ -109,9 +109,9 @@ fn verify_parts(bundle: &RunBundle, rejudge: Option<&Judge<'_>>, report: &mut Ve
         .into_iter()
         .for_each(&mut keep);
     if problems.is_empty() {
-        let recorded = history.as_ref().is_some_and(Option::is_some);
-        let optional = usize::from(bundle.has(GAUGES)) + usize::from(recorded);
-        let count = DETERMINISTIC.len() + optional;
+        let optional = [GAUGES, HISTORY, CAUSES];
+        let optional = optional.iter().filter(|name| bundle.has(name));
+        let count = DETERMINISTIC.len() + optional.count();
         report.checked.push(format!(
             "digests of {count} files, {ENVIRONMENT}, {DIGESTS}"
         ));

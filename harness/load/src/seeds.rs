@@ -66,6 +66,8 @@ pub struct RuleFinding {
     pub rule: String,
     /// The guarantee that it speaks of.
     pub guarantee: Guarantee,
+    /// Whether it may decide about that: whether what it takes for granted is promised.
+    pub asked: bool,
     /// Facts that it examined, over all seeds.
     pub examined: u64,
     /// Violations, over all seeds.
@@ -259,11 +261,13 @@ fn merge(results: impl Iterator<Item = (Tried, SeedResult)>, floors: &Floors) ->
                 .or_insert_with(|| RuleFinding {
                     rule: report.rule.clone(),
                     guarantee: report.guarantee,
+                    asked: false,
                     examined: 0,
                     violations: 0,
                     violated_in: Vec::new(),
                     witness: String::new(),
                 });
+            finding.asked |= report.asked;
             finding.examined += report.examined;
             finding.violations += report.violations;
             if report.violations > 0 {
@@ -331,7 +335,10 @@ impl BatchReport {
             let first: Vec<String> = first.map(|tried| tried.seed.to_string()).collect();
             [
                 rule.rule.clone(),
-                rule.guarantee.name().to_owned(),
+                match rule.asked {
+                    true => rule.guarantee.name().to_owned(),
+                    false => format!("({})", rule.guarantee.name()),
+                },
                 rule.examined.to_string(),
                 rule.violations.to_string(),
                 rule.violated_in.len().to_string(),

@@ -102,6 +102,9 @@ impl Anomaly {
     pub fn asked(self, promised: Isolation) -> bool {
         match self {
             Anomaly::FracturedLook | Anomaly::TornLook => promised == Isolation::Tcc,
+            // There a write that has returned is acknowledged with its request alone: until then the
+            // whole workflow may come to nothing. What requests say of it is for the app's rules.
+            Anomaly::Lost => promised != Isolation::Tcc,
             _ => true,
         }
     }
