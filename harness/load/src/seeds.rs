@@ -241,7 +241,8 @@ type SeedResult = Option<Result<Result<Ran, RunError>, String>>;
 fn merge(results: impl Iterator<Item = (Tried, SeedResult)>, floors: &Floors) -> BatchReport {
     let mut failed = Vec::new();
     let mut apps: BTreeMap<String, Vec<Ran>> = BTreeMap::new();
-    let mut rules: BTreeMap<String, RuleFinding> = BTreeMap::new();
+    // A rule may be asked of one profile and not of another: those are two lines.
+    let mut rules: BTreeMap<(String, bool), RuleFinding> = BTreeMap::new();
     for (tried, result) in results {
         let ran = match result {
             None | Some(Ok(Err(RunError::Cancelled))) => continue,
@@ -257,17 +258,16 @@ fn merge(results: impl Iterator<Item = (Tried, SeedResult)>, floors: &Floors) ->
         };
         for report in &ran.verdict.rules {
             let finding = rules
-                .entry(report.rule.clone())
+                .entry((report.rule.clone(), !report.asked))
                 .or_insert_with(|| RuleFinding {
                     rule: report.rule.clone(),
                     guarantee: report.guarantee,
-                    asked: false,
+                    asked: report.asked,
                     examined: 0,
                     violations: 0,
                     violated_in: Vec::new(),
                     witness: String::new(),
                 });
-            finding.asked |= report.asked;
             finding.examined += report.examined;
             finding.violations += report.violations;
             if report.violations > 0 {
