@@ -105,7 +105,8 @@ impl Anomaly {
     /// Whether it breaks even transactional causal consistency. Copies of a list need not be alike
     /// there while they are written, and of two transactions that know nothing of each other either
     /// may be seen first; but nothing may be seen that was not written, that was undone, or a part of
-    /// which was overwritten, and information does not flow in a circle. What is left of read
+    /// which was overwritten. A list that two transactions replace as a whole is in the end as the
+    /// later one of them made it, so a committed write may be undone. What is left of read
     /// atomicity and of sessions is asked along causes and effects ([`crate::causal`]).
     pub fn breaks_causal(self) -> bool {
         matches!(
@@ -114,7 +115,6 @@ impl Anomaly {
                 | Anomaly::Duplicate
                 | Anomaly::AbortedRead
                 | Anomaly::IntermediateRead
-                | Anomaly::LostWrite
         )
     }
 
