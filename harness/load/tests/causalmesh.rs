@@ -53,16 +53,24 @@ fn crashes() -> FaultRates {
     }
 }
 
-/// What each runtime promises beside isolation.
+/// What each runtime promises; of isolation only what is asked of causally consistent transactions.
 #[test]
 fn it_keeps_its_promises_to_every_app() {
-    let promised = [Guarantee::Order, Guarantee::Durability];
+    let promised = [
+        Guarantee::Order,
+        Guarantee::Durability,
+        Guarantee::Isolation,
+    ];
     let mut broken = BTreeMap::new();
     for runtime in ["causalmesh-model", "causalmesh-tcc-model"] {
         for app in APPS {
             for rates in [FaultRates::default(), crashes()] {
                 let report = batch(runtime, app, 10, rates);
-                let found = violated(&report, &promised);
+                let promised = match runtime {
+                    "causalmesh-tcc-model" => &promised[..],
+                    _ => &promised[..2],
+                };
+                let found = violated(&report, promised);
                 let all = violated(&report, &Guarantee::ALL);
                 println!("{runtime} {app}: {:?}", all.keys().collect::<Vec<_>>());
                 let case = format!("{runtime} {app} {}", rates.crash_rate);

@@ -106,15 +106,13 @@ impl Anomaly {
     /// there while they are written, and of two transactions that know nothing of each other either
     /// may be seen first; but nothing may be seen that was not written, that was undone, or a part of
     /// which was overwritten. A list that two transactions replace as a whole is in the end as the
-    /// later one of them made it, so a committed write may be undone. What is left of read
+    /// later one of them made it, so a committed write may be undone; and one request that is executed
+    /// twice is two transactions that write the same. What is left of read
     /// atomicity and of sessions is asked along causes and effects ([`crate::causal`]).
     pub fn breaks_causal(self) -> bool {
         matches!(
             self,
-            Anomaly::Garbage
-                | Anomaly::Duplicate
-                | Anomaly::AbortedRead
-                | Anomaly::IntermediateRead
+            Anomaly::Garbage | Anomaly::AbortedRead | Anomaly::IntermediateRead
         )
     }
 
