@@ -3,89 +3,28 @@
 use crate::database::perform;
 use crate::wire::{Failure, Part, Wire};
 use futures_channel::oneshot;
-use serde::Deserialize;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::LocalBoxFuture;
-use triptych_nodes::sim::{Client, Path, Place, Service, Sim, SimConfig, StoreConfig};
+use triptych_nodes::sim::{Client, Place, Service, ServiceFile, Sim, SimConfig};
 use triptych_nodes::{Node, NodeId, Stored};
 use triptych_store::Store;
-use triptych_world::disk::DiskConfig;
-use triptych_world::latency::{Dist, Profile};
 use triptych_world::{Nanos, SECOND, World};
 
 const SERVICE: &str = include_str!("../data/service.toml");
 
-/// What of the file the simulator takes.
-#[derive(Deserialize)]
-struct File {
-    other_ns: u64,
-    per_unit_ps: u64,
-    per_byte_ps: u64,
-    per_packet_ns: u64,
-    per_message_ns: BTreeMap<String, u64>,
-}
-
 /// How long nodes work, the same for all of these systems; where the figures are from stands in the
 /// file.
 pub fn shipped_service() -> Service {
-    let file: File = toml::from_str(SERVICE).expect("a test reads the shipped file");
-    Service {
-        per_message: file.per_message_ns,
-        other: file.other_ns,
-        per_unit_ps: file.per_unit_ps,
-        per_byte_ps: file.per_byte_ps,
-        per_packet: file.per_packet_ns,
-        per_turn: 0,
-    }
+    let file: ServiceFile = toml::from_str(SERVICE).expect("a test reads the shipped file");
+    file.service.service()
 }
 
-/// Servers in one placement group, as the profile `ec2-lan` has it.
+/// Servers in one placement group ([`triptych_nodes::sim::lan`]), with the service times that are
+/// shipped.
 pub fn lan() -> SimConfig {
-    let lan = Profile::shipped("ec2-lan").expect("a shipped profile");
-    let round_trip = lan
-        .require("net.rtt_same_pg")
-        .expect("the profile has a network");
-    let constant = |value| Dist::Constant { value };
-    let one_way = match round_trip {
-        Dist::Lnr {
-            median,
-            sigma,
-            rare_p,
-            rare_median,
-            rare_sigma,
-        } => Dist::Lnr {
-            median: median / 2.0,
-            sigma,
-            rare_p: rare_p / 2.0,
-            rare_median,
-            rare_sigma,
-        },
-        other => other,
-    };
-    SimConfig {
-        network: Path::new(one_way),
-        // Functions and their server are on one host: a pipe, each way (a guess, as for the log).
-        local: Path::new(constant(0.015)),
-        bandwidth: 312_500_000,
-        store: StoreConfig {
-            disk: DiskConfig {
-                read: constant(0.09),
-                write: constant(0.0),
-                sync: constant(0.2),
-                bandwidth: 500_000_000,
-                survives: 0.5,
-                torn: 0.0,
-                lost: 0.0,
-            },
-            rot: 0.0,
-            writeback: SECOND,
-        },
-        service: shipped_service(),
-        cores: 1,
-        turn_limit: 256,
-    }
+    triptych_nodes::sim::lan(shipped_service())
 }
 
 /// How long a server may take to answer before it is taken for lost.

@@ -20,66 +20,17 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::Name;
 use triptych_nodes::NodeId;
-use triptych_nodes::sim::{Path, Place, Sim, SimConfig, StoreConfig};
+use triptych_nodes::sim::{Place, Sim, SimConfig};
 use triptych_store::Store;
-use triptych_world::disk::DiskConfig;
-use triptych_world::latency::{Dist, Profile};
-use triptych_world::{MS, Nanos, SECOND, World};
+use triptych_world::{MS, Nanos, World};
 
 /// How often a bridge says that it is there.
 const REGISTER: Nanos = 20 * MS;
 
-/// A cluster of servers in one placement group, as the profile `ec2-lan` has it: half a round trip
-/// each way, service times as shipped, and disks like the servers' local ones. The same as the shared
-/// log's, but for the service times.
+/// A cluster of servers in one placement group ([`triptych_nodes::sim::lan`]), with the service times
+/// that are shipped.
 pub fn lan() -> SimConfig {
-    let lan = Profile::shipped("ec2-lan").expect("a shipped profile");
-    let round_trip = lan
-        .require("net.rtt_same_pg")
-        .expect("the profile has a network");
-    let constant = |value| Dist::Constant { value };
-    SimConfig {
-        network: Path::new(halved(round_trip)),
-        // A pipe, each way: as between functions and the log's engines.
-        local: Path::new(constant(0.015)),
-        bandwidth: 312_500_000,
-        store: StoreConfig {
-            disk: DiskConfig {
-                read: constant(0.09),
-                write: constant(0.0),
-                sync: constant(0.2),
-                bandwidth: 500_000_000,
-                survives: 0.5,
-                torn: 0.0,
-                lost: 0.0,
-            },
-            rot: 0.0,
-            writeback: SECOND,
-        },
-        service: service::shipped(),
-        cores: 1,
-        turn_limit: 256,
-    }
-}
-
-/// One way of a round trip.
-fn halved(round_trip: Dist) -> Dist {
-    match round_trip {
-        Dist::Lnr {
-            median,
-            sigma,
-            rare_p,
-            rare_median,
-            rare_sigma,
-        } => Dist::Lnr {
-            median: median / 2.0,
-            sigma,
-            rare_p: rare_p / 2.0,
-            rare_median,
-            rare_sigma,
-        },
-        other => other,
-    }
+    triptych_nodes::sim::lan(service::shipped())
 }
 
 /// The store behind a cluster.

@@ -3,7 +3,7 @@
 use super::fit::Sums;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use triptych_log::service::ServiceTimes;
+use triptych_nodes::sim::ServiceTimes;
 
 /// What one node has measured of one kind of message in one load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,12 +14,16 @@
 mod cluster;
 mod config;
 mod host;
+mod lan;
 mod net;
+mod service;
 mod store;
 
 pub use cluster::Notice;
 pub use config::{Path, Service, SimConfig};
+pub use lan::lan;
 pub use net::Place;
+pub use service::{ServiceFile, ServiceTimes};
 pub use store::{SimStore, StoreConfig, StoreCounts};
 
 use crate::{Message, Metrics, Nanos, Node, NodeId, Stored};
