@@ -7,10 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use triptych_api::model::Map;
-use triptych_api::{Value, apply};
+use triptych_api::{Updated, Value};
+use triptych_cached::Edit;
 use triptych_mesh::{Key, Op, WriteId};
+use triptych_site::tables;
 
 /// See the module documentation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,20 +19,6 @@ pub struct Writes {
     ops: BTreeMap<(u64, WriteId), (Key, Op)>,
     /// What the attempt has read of keys that it changes.
     bases: BTreeMap<Key, Option<Value>>,
-}
-
-fn made(value: Option<Value>, op: &Op) -> Option<Value> {
-    match op {
-        Op::Put(value) => Some(value.clone()),
-        Op::Change(changes) => {
-            let mut document = match value {
-                Some(Value::Map(document)) => Arc::unwrap_or_clone(document),
-                _ => Map::new(),
-            };
-            apply(&mut document, changes);
-            Some(Value::from(document))
-        }
-    }
 }
 
 impl Writes {
@@ -47,6 +33,43 @@ impl Writes {
         self.ops.insert((last + 1, write), (key, op));
     }
 
+    /// Adds what an edit does to a key, which the attempt has seen like this: of a replacement that is
+    /// nobody's business.
+    pub fn edit(&mut self, write: WriteId, key: Key, edit: Edit, seen: Option<Value>) -> Updated {
+        match edit {
+            Edit::Put(value) => {
+                self.add(write, key, Op::Put(value));
+                let applied = true;
+                Updated { applied, sum: None }
+            }
+            Edit::Update { condition, changes } => {
+                let (updated, _) = tables::updated(seen.as_ref(), condition.as_ref(), &changes);
+                if updated.applied {
+                    if self.see(&key).is_none() {
+                        self.read(&key, seen);
+                    }
+                    self.add(write, key, Op::Change(changes));
+                }
+                updated
+            }
+        }
+    }
+
+    /// Those of some keys of which something else than the attempt decides what it sees.
+    pub fn open(&self, keys: &[Key]) -> Vec<Key> {
+        let open = keys.iter().filter(|key| self.see(key).is_none());
+        open.cloned().collect()
+    }
+
+    /// What the attempt sees of some keys, given what was found of those that are open.
+    pub fn over(&self, keys: &[Key], found: &BTreeMap<Key, Option<Value>>) -> Vec<Option<Value>> {
+        let value = |key| match self.see(key) {
+            Some(own) => own,
+            None => found.get(key).cloned().flatten(),
+        };
+        keys.iter().map(value).collect()
+    }
+
     /// The document that a key had before the attempt wrote to it.
     pub fn read(&mut self, key: &Key, value: Option<Value>) {
         self.bases.entry(key.clone()).or_insert(value);
@@ -59,10 +82,10 @@ impl Writes {
             Some(base) => base.clone(),
             None => {
                 let first_put = ops.find(|(_, op)| matches!(op, Op::Put(_)))?;
-                made(None, &first_put.1)
+                first_put.1.on(None)
             }
         };
-        Some(ops.fold(base, |value, (_, op)| made(value, op)))
+        Some(ops.fold(base, |value, (_, op)| op.on(value)))
     }
 
     /// Takes in what a copy has.

@@ -14,9 +14,7 @@ use crate::source::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
-use triptych_api::model::Map;
-use triptych_api::{Change, Result, State, Updated, Value, apply};
+use triptych_api::{Change, Result, State, Updated, Value};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
 use triptych_mesh::{Clock, Context as Session, Key, Op, Reply, Request, WriteId};
@@ -28,24 +26,6 @@ use triptych_store::TableSchema;
 /// what both have counts once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Buffer(BTreeMap<(u64, WriteId), (Key, Op)>);
-
-fn document(value: Option<Value>) -> Map {
-    match value {
-        Some(Value::Map(document)) => Arc::unwrap_or_clone(document),
-        _ => Map::new(),
-    }
-}
-
-fn made(value: Option<Value>, op: &Op) -> Option<Value> {
-    match op {
-        Op::Put(value) => Some(value.clone()),
-        Op::Change(changes) => {
-            let mut document = document(value);
-            apply(&mut document, changes);
-            Some(Value::from(document))
-        }
-    }
-}
 
 impl Buffer {
     fn add(&mut self, write: WriteId, key: Key, op: Op) {
@@ -60,7 +40,7 @@ impl Buffer {
     /// What the writes of a key make of a value.
     fn over(&self, key: &Key, value: Option<Value>) -> Option<Value> {
         let ops = self.0.values().filter(|(written, _)| written == key);
-        ops.fold(value, |value, (_, op)| made(value, op))
+        ops.fold(value, |value, (_, op)| op.on(value))
     }
 
     /// All writes, each key once.
@@ -69,7 +49,7 @@ impl Buffer {
         for (key, op) in self.0.into_values() {
             let op = match (ops.remove(&key), op) {
                 (Some(Op::Put(value)), op @ Op::Change(_)) => {
-                    made(Some(value), &op).map_or(op, Op::Put)
+                    op.on(Some(value)).map_or(op, Op::Put)
                 }
                 (Some(Op::Change(mut first)), Op::Change(then)) => {
                     first.extend(then);
@@ -303,7 +283,7 @@ mod tests {
         let [(_, op)] = ops.as_slice() else {
             panic!("a key stands there twice: {ops:?}");
         };
-        assert_eq!(number(made(None, op)), Some(111));
+        assert_eq!(number(op.on(None)), Some(111));
     }
 
     #[test]
@@ -322,6 +302,6 @@ mod tests {
         assert_eq!(ops.len(), 2);
         let op = &ops.iter().find(|(written, _)| *written == key()).unwrap().1;
         assert!(matches!(op, Op::Put(_)), "{op:?}");
-        assert_eq!(number(made(Some(Value::Null), op)), Some(7));
+        assert_eq!(number(op.on(Some(Value::Null))), Some(7));
     }
 }

@@ -12,9 +12,9 @@ use triptych_cache_none::client::{NO_SERVERS, unexpected};
 use triptych_cache_none::{Cluster, Servers, Writes, sums};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
-use triptych_mesh::{Clock, Key, Op};
+use triptych_mesh::{Clock, Key};
 use triptych_nodes::sim::SimConfig;
-use triptych_site::{Site, tables};
+use triptych_site::Site;
 
 const READ: &str = "hydrocache.read";
 const SNAPSHOT: &str = "hydrocache.snapshot";
@@ -252,8 +252,7 @@ impl System for Hydro {
         if !context.is_whole() && self.bug != Some(ClientBug::JoinsUnchecked) {
             return Err(torn());
         }
-        let other = keys.iter().filter(|key| context.writes.see(key).is_none());
-        let other: Vec<Key> = other.cloned().collect();
+        let other = context.writes.open(keys);
         let mut found = BTreeMap::new();
         if !other.is_empty() {
             let got = self.fetch(here, context, other.clone()).await?;
@@ -265,11 +264,7 @@ impl System for Hydro {
                 found.insert(key, got.line.value.clone());
             }
         }
-        let value = |key| match context.writes.see(key) {
-            Some(own) => own,
-            None => found.get(key).cloned().flatten(),
-        };
-        Ok(keys.iter().map(value).collect())
+        Ok(context.writes.over(keys, &found))
     }
 
     async fn change(
@@ -279,25 +274,14 @@ impl System for Hydro {
         key: Key,
         edit: Edit,
     ) -> Result<Updated> {
-        match edit {
-            Edit::Put(value) => {
-                context.writes.add(here.write, key, Op::Put(value));
-                let applied = true;
-                Ok(Updated { applied, sum: None })
-            }
-            Edit::Update { condition, changes } => {
+        let seen = match &edit {
+            Edit::Put(_) => None,
+            Edit::Update { .. } => {
                 let seen = self.read(here, context, std::slice::from_ref(&key)).await?;
-                let seen = seen.into_iter().next().flatten();
-                let (updated, _) = tables::updated(seen.as_ref(), condition.as_ref(), &changes);
-                if updated.applied {
-                    if context.writes.see(&key).is_none() {
-                        context.writes.read(&key, seen);
-                    }
-                    context.writes.add(here.write, key, Op::Change(changes));
-                }
-                Ok(updated)
+                seen.into_iter().next().flatten()
             }
-        }
+        };
+        Ok(context.writes.edit(here.write, key, edit, seen))
     }
 
     fn join(&self, context: &mut Context, branch: Context) {

@@ -17,9 +17,7 @@ use crate::clock::Clock;
 use crate::version::{Op, WriteId};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
-use std::sync::Arc;
-use triptych_api::model::Map;
-use triptych_api::{Value, apply};
+use triptych_api::Value;
 
 /// A write that is kept by itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,21 +60,6 @@ pub struct Seen {
     pub win: Clock,
     /// The join of the clocks of all writes: what a reader depends on from now on.
     pub clock: Clock,
-}
-
-fn step(value: Option<Value>, op: &Op) -> Option<Value> {
-    match op {
-        Op::Put(value) => Some(value.clone()),
-        Op::Change(changes) => {
-            let document = match value {
-                Some(Value::Map(document)) => document,
-                _ => Arc::default(),
-            };
-            let mut document: Map = Arc::unwrap_or_clone(document);
-            apply(&mut document, changes);
-            Some(Value::from(document))
-        }
-    }
 }
 
 impl Entry {
@@ -122,7 +105,7 @@ impl Entry {
         };
         self.kept.insert(at, kept);
         if newest {
-            self.value = step(self.value.take(), op);
+            self.value = op.on(self.value.take());
         } else if changed {
             self.value = self.made();
         }
@@ -141,7 +124,7 @@ impl Entry {
         let put = |kept: &Kept| !kept.again && kept.is_put();
         let from = self.kept.iter().rposition(put).unwrap_or(0);
         let counted = self.kept[from..].iter().filter(|kept| !kept.again);
-        counted.fold(self.base.clone(), |value, kept| step(value, &kept.op))
+        counted.fold(self.base.clone(), |value, kept| kept.op.on(value))
     }
 
     /// The clock of the last write, whether or not that has an effect.
@@ -177,7 +160,7 @@ impl Entry {
         if newest && !twins {
             let ops = own.iter().map(|(.., op)| *op);
             return Seen {
-                value: ops.fold(self.value.clone(), step),
+                value: ops.fold(self.value.clone(), |value, op| op.on(value)),
                 win: own
                     .last()
                     .map_or(Clock::default(), |(win, ..)| (*win).clone()),
@@ -234,7 +217,7 @@ impl Entry {
         for kept in self.kept.drain(..many) {
             self.folded.join(&kept.clock);
             if !kept.again {
-                self.base = step(self.base.take(), &kept.op);
+                self.base = kept.op.on(self.base.take());
             }
             self.last_folded = kept.clock;
         }

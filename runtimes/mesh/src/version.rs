@@ -2,7 +2,9 @@
 
 use crate::clock::{Clock, Slot};
 use serde::{Deserialize, Serialize};
-use triptych_api::{Change, Name, Value};
+use std::sync::Arc;
+use triptych_api::model::Map;
+use triptych_api::{Change, Name, Value, apply};
 
 /// A key of a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,6 +35,23 @@ pub enum Op {
     Put(Value),
     /// Changes the document; what is no document counts as an empty one.
     Change(Vec<Change>),
+}
+
+impl Op {
+    /// What it makes of a value.
+    pub fn on(&self, value: Option<Value>) -> Option<Value> {
+        match self {
+            Op::Put(value) => Some(value.clone()),
+            Op::Change(changes) => {
+                let mut document = match value {
+                    Some(Value::Map(document)) => Arc::unwrap_or_clone(document),
+                    _ => Map::new(),
+                };
+                apply(&mut document, changes);
+                Some(Value::from(document))
+            }
+        }
+    }
 }
 
 /// Which request of which client a write is: whoever repeats a request that may have been lost uses
