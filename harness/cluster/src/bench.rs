@@ -7,6 +7,7 @@
 
 pub mod cache;
 pub mod drive;
+mod figures;
 pub mod judge;
 pub mod log;
 pub mod machine;

@@ -7,6 +7,8 @@
 //! compare work per append more than they say what any of them can do; the disk under all of them is
 //! the folder for temporary files.
 
+#[path = "../shared/asked.rs"]
+mod asked;
 #[path = "../shared/line.rs"]
 mod line;
 mod nats;
@@ -21,19 +23,18 @@ mod system;
 mod triptych;
 
 use servers::installed;
-use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::sync::Arc;
 use system::{Level, System};
-use triptych_cluster::bench::drive::{Op, Pace, Plan, Trouble, drive};
+use triptych_cluster::bench::drive::{Op, Pace, Plan, Trouble};
 use triptych_cluster::bench::judge::{Acked, judge};
 use triptych_cluster::bench::machine::{Process, syncs};
+use triptych_cluster::bench::timed::timed;
 use triptych_load::pool::Cancel;
 use triptych_load::table::plain;
-use triptych_world::{MS, Nanos, Options, SECOND, World, mix};
+use triptych_world::{MS, Nanos, SECOND, World, mix};
 
 /// What to do.
 struct Settings {
@@ -44,33 +45,19 @@ struct Settings {
 
 impl Settings {
     fn read(arguments: &[String]) -> Result<Settings, String> {
-        let mut settings = Settings {
-            seconds: 5,
-            clients: vec![1, 16, 64],
-            payloads: vec![128, 1024],
-        };
-        let mut arguments = arguments.iter();
-        while let Some(argument) = arguments.next() {
-            // What cargo adds.
-            if argument == "--bench" {
-                continue;
-            }
-            let value = arguments.next().map_or("", String::as_str);
-            let numbers: Result<Vec<usize>, _> = value.split(',').map(str::parse).collect();
-            let numbers = numbers.ok().filter(|numbers| !numbers.contains(&0));
-            let numbers = numbers.ok_or_else(|| format!("{argument}: `{value}` is no number"))?;
-            match argument.as_str() {
-                "--seconds" => settings.seconds = numbers[0] as u64,
-                "--clients" => settings.clients = numbers,
-                "--payloads" => settings.payloads = numbers,
-                _ => {
-                    return Err(format!(
-                        "{argument}: there are --seconds, --clients, --payloads"
-                    ));
-                }
-            }
-        }
-        Ok(settings)
+        let mut seconds = vec![5];
+        let (mut clients, mut payloads) = (vec![1, 16, 64], vec![128, 1024]);
+        let mut known = [
+            ("--seconds", &mut seconds),
+            ("--clients", &mut clients),
+            ("--payloads", &mut payloads),
+        ];
+        asked::numbers(arguments, &mut known)?;
+        Ok(Settings {
+            seconds: seconds[0] as u64,
+            clients,
+            payloads,
+        })
     }
 }
 
@@ -102,38 +89,18 @@ async fn measure<S: System>(
 ) -> io::Result<(Row, bool)> {
     let run = mix(world.unix_ms() as u64, world.now());
     let calls = system.clients(clients, run, bytes).await?;
-    let processes: Vec<Process> = system
-        .pids()
-        .into_iter()
-        .filter_map(Process::find)
-        .collect();
-    let own = Process::own();
-    let cpu = Rc::new(RefCell::new(Vec::new()));
-    let seen = Rc::clone(&cpu);
-    let mark = move || {
-        let servers: f64 = processes.iter().filter_map(Process::cpu).sum();
-        let own = own.and_then(|own| own.cpu()).unwrap_or(0.0);
-        seen.borrow_mut().push((servers, own));
-    };
+    let processes = system.pids().into_iter().map(Process::find).collect();
     let plan = Plan {
         pace: Pace::Closed,
         warmup: WARMUP,
         span: seconds * SECOND,
         seed: 1,
     };
-    let driven = drive(world, &calls, plan, 0, &Arc::new(Cancel::new()), mark).await;
+    let timed = timed(world, processes, &calls, plan, &Arc::new(Cancel::new())).await;
+    let driven = &timed.driven;
     world.sleep(200 * MS).await;
     let there = system.read_back(run, bytes).await?;
-    let acked = |op: &Op| {
-        let place = *op.result.as_ref().ok()?;
-        Some(Acked {
-            number: op.number,
-            sent: op.sent,
-            acked: op.done,
-            place,
-        })
-    };
-    let acked: Vec<Acked> = driven.ops.iter().filter_map(acked).collect();
+    let acked: Vec<Acked> = driven.ops.iter().filter_map(Acked::of).collect();
     let refused = |number: u64| {
         let refused = |op: &Op| matches!(op.result, Err(Trouble::Refused(_)));
         driven
@@ -142,11 +109,7 @@ async fn measure<S: System>(
             .any(|op| op.number == number && refused(op))
     };
     let verdict = judge(&acked, refused, &there);
-    let (before, after) = {
-        let cpu = cpu.borrow();
-        (cpu[0], cpu[1])
-    };
-    let (busy, own) = (after.0 - before.0, after.1 - before.1);
+    let (busy, own) = (timed.nodes_cpu.unwrap_or(0.0), timed.own_cpu);
     let latency = driven.latency();
     let ms = |quantile: f64| format!("{:.2}", latency.value_at_quantile(quantile) as f64 / 1e6);
     let failed = match driven.failed() {
@@ -251,28 +214,7 @@ async fn compare(world: World, settings: Settings, dir: &Path) -> io::Result<boo
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // The nodes of our own cluster are processes of this same program.
-    if arguments.first().is_some_and(|first| first == "node") {
-        return node::run(&arguments);
-    }
-    let settings = match Settings::read(&arguments) {
-        Ok(settings) => settings,
-        Err(problem) => {
-            eprintln!("{problem}");
-            return ExitCode::from(2);
-        }
-    };
-    let compared = tempfile::tempdir().and_then(|dir| {
-        let compare = |world| compare(world, settings, dir.path());
-        World::run_real(1, Options::default(), compare)?
-    });
-    match compared {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(64)
-        }
-    }
+    asked::main(Settings::read, |world, settings, dir| async move {
+        compare(world, settings, &dir).await
+    })
 }

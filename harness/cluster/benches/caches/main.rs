@@ -8,6 +8,8 @@
 //! request more than they say what either can do. Beside reads and writes, one server of a ring alone
 //! is written to, to show that what goes round is not one message per round trip.
 
+#[path = "../shared/asked.rs"]
+mod asked;
 #[path = "../shared/line.rs"]
 mod line;
 #[path = "../shared/node.rs"]
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 use triptych_cluster::bench::cache::{Load, Roaming};
 use triptych_cluster::bench::drive::{Pace, Plan};
 use triptych_load::table::plain;
-use triptych_world::{Options, SECOND, World};
+use triptych_world::{SECOND, World};
 
 /// What to do.
 #[derive(Clone)]
@@ -40,37 +42,23 @@ struct Settings {
 
 impl Settings {
     fn read(arguments: &[String]) -> Result<Settings, String> {
-        let mut settings = Settings {
-            seconds: 5,
-            clients: vec![1, 16, 64],
-            payloads: vec![8],
-            keys: 100_000,
-            servers: 3,
-        };
-        let mut arguments = arguments.iter();
-        while let Some(argument) = arguments.next() {
-            // What cargo adds.
-            if argument == "--bench" {
-                continue;
-            }
-            let value = arguments.next().map_or("", String::as_str);
-            let numbers: Result<Vec<usize>, _> = value.split(',').map(str::parse).collect();
-            let numbers = numbers.ok().filter(|numbers| !numbers.contains(&0));
-            let numbers = numbers.ok_or_else(|| format!("{argument}: `{value}` is no number"))?;
-            match argument.as_str() {
-                "--seconds" => settings.seconds = numbers[0] as u64,
-                "--clients" => settings.clients = numbers,
-                "--payloads" => settings.payloads = numbers,
-                "--keys" => settings.keys = numbers[0],
-                "--servers" => settings.servers = numbers[0].max(2),
-                _ => {
-                    return Err(format!(
-                        "{argument}: there are --seconds, --clients, --payloads, --keys, --servers"
-                    ));
-                }
-            }
-        }
-        Ok(settings)
+        let (mut seconds, mut keys, mut servers) = (vec![5], vec![100_000], vec![3]);
+        let (mut clients, mut payloads) = (vec![1, 16, 64], vec![8]);
+        let mut known = [
+            ("--seconds", &mut seconds),
+            ("--clients", &mut clients),
+            ("--payloads", &mut payloads),
+            ("--keys", &mut keys),
+            ("--servers", &mut servers),
+        ];
+        asked::numbers(arguments, &mut known)?;
+        Ok(Settings {
+            seconds: seconds[0] as u64,
+            clients,
+            payloads,
+            keys: keys[0],
+            servers: servers[0].max(2),
+        })
     }
 
     /// All loads: what the paper measures, and its parts.
@@ -167,28 +155,7 @@ async fn compare(world: World, settings: Settings, dir: &Path) -> io::Result<boo
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // The nodes of our own ring are processes of this same program.
-    if arguments.first().is_some_and(|first| first == "node") {
-        return node::run(&arguments);
-    }
-    let settings = match Settings::read(&arguments) {
-        Ok(settings) => settings,
-        Err(problem) => {
-            eprintln!("{problem}");
-            return ExitCode::from(2);
-        }
-    };
-    let compared = tempfile::tempdir().and_then(|dir| {
-        let compare = |world| compare(world, settings, dir.path());
-        World::run_real(1, Options::default(), compare)?
-    });
-    match compared {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(64)
-        }
-    }
+    asked::main(Settings::read, |world, settings, dir| async move {
+        compare(world, settings, &dir).await
+    })
 }

@@ -93,7 +93,7 @@ impl Ring {
     pub(crate) async fn measure(&self, world: &World, load: Load) -> io::Result<(Row, bool)> {
         let outcome = self.outcome(world, load, None).await?;
         let (reads, writes) = (outcome.latency(true), outcome.latency(false));
-        let cpu = outcome.nodes_cpu.unwrap_or(0.0);
+        let cpu = outcome.timed.nodes_cpu.unwrap_or(0.0);
         let ms = |latency: &hdrhistogram::Histogram<u64>, quantile| match latency.is_empty() {
             true => "-".to_owned(),
             false => format!("{:.3}", latency.value_at_quantile(quantile) as f64 / 1e6),
@@ -103,14 +103,17 @@ impl Ring {
             load.name(),
             load.clients.to_string(),
             load.payload.to_string(),
-            format!("{:.0}", outcome.driven.rate()),
+            format!("{:.0}", outcome.timed.driven.rate()),
             ms(&reads, 0.5),
             ms(&reads, 0.99),
             ms(&writes, 0.5),
             ms(&writes, 0.99),
-            format!("{:.0}", outcome.driven.completed() as f64 / cpu.max(0.01)),
+            format!(
+                "{:.0}",
+                outcome.timed.driven.completed() as f64 / cpu.max(0.01)
+            ),
             format!("{cpu:.2}"),
-            format!("{:.2}", outcome.own_cpu),
+            format!("{:.2}", outcome.timed.own_cpu),
             outcome.verdict.told(),
         ];
         outcome

@@ -88,12 +88,8 @@ pub struct Target<'a> {
 pub struct Outcome {
     /// The load.
     pub load: Load,
-    /// Every request.
-    pub driven: Driven,
-    /// Processor time of the nodes while it was measured, in seconds; none if they do not run here.
-    pub nodes_cpu: Option<f64>,
-    /// Processor time of the generator, in seconds: it judges too.
-    pub own_cpu: f64,
+    /// Every request, and the processor time that they took: that of the generator has judging in it.
+    pub timed: Timed,
     /// Bytes of a context that travels, on average.
     pub context: f64,
     /// Whether causality was kept, and all servers have everything.
@@ -107,7 +103,12 @@ impl Outcome {
     pub fn latency(&self, reads: bool) -> Histogram<u64> {
         let mut latency = histogram();
         let of = if reads { READ } else { WROTE };
-        for op in self.driven.measured().filter(|op| op.result == Ok(of)) {
+        for op in self
+            .timed
+            .driven
+            .measured()
+            .filter(|op| op.result == Ok(of))
+        {
             latency.saturating_record(op.done.saturating_sub(op.due).max(1));
         }
         latency
@@ -115,21 +116,10 @@ impl Outcome {
 
     /// Writes per second.
     pub fn writes(&self) -> f64 {
-        let (from, to) = self.driven.window;
+        let (from, to) = self.timed.driven.window;
         let wrote = |op: &&Op| op.result == Ok(WROTE) && (from..to).contains(&op.done);
-        let wrote = self.driven.ops.iter().filter(wrote).count();
-        wrote as f64 / self.driven.seconds().max(1e-9)
-    }
-
-    /// Failures by what was said, with how many of each.
-    pub fn failures(&self) -> BTreeMap<&str, u64> {
-        let mut failures = BTreeMap::new();
-        for op in self.driven.measured() {
-            if let Err(trouble) = &op.result {
-                *failures.entry(trouble.text()).or_default() += 1;
-            }
-        }
-        failures
+        let wrote = self.timed.driven.ops.iter().filter(wrote).count();
+        wrote as f64 / self.timed.driven.seconds().max(1e-9)
     }
 }
 
@@ -176,20 +166,14 @@ impl Target<'_> {
         });
         let calls = self.clients(&load, &shared, run).await?;
         let processes = processes(self.folder, &self.file.nodes());
-        let Timed {
-            driven,
-            nodes_cpu,
-            own_cpu,
-        } = timed(self.world, processes, &calls, load.plan, self.cancel).await;
+        let timed = timed(self.world, processes, &calls, load.plan, self.cancel).await;
         drop(calls);
         self.compare(&shared).await?;
         let mut judge = shared.judge.borrow_mut();
         let (bytes, contexts) = *shared.contexts.borrow();
         Ok(Outcome {
             load,
-            driven,
-            nodes_cpu,
-            own_cpu,
+            timed,
             context: bytes as f64 / contexts.max(1) as f64,
             verdict: std::mem::take(&mut judge.verdict),
             notes,

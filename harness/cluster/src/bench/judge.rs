@@ -1,6 +1,7 @@
 //! Whether what was acknowledged is there: each record once, at its place, in an order that time
 //! allows.
 
+use super::drive::Op;
 use std::collections::BTreeMap;
 
 /// An append that was acknowledged.
@@ -14,6 +15,19 @@ pub struct Acked {
     pub acked: u64,
     /// The place that it was told.
     pub place: u64,
+}
+
+impl Acked {
+    /// Of a request that was answered with a place.
+    pub fn of(op: &Op) -> Option<Acked> {
+        let place = *op.result.as_ref().ok()?;
+        Some(Acked {
+            number: op.number,
+            sent: op.sent,
+            acked: op.done,
+            place,
+        })
+    }
 }
 
 /// A record that was read back.

@@ -8,30 +8,24 @@
 //!   storage. Every record is read once;
 //! * *remote*: at an engine that does not index the log, which asks one that does.
 
-use super::drive::{Call, Driven, Op, Plan, Trouble};
-use super::judge::{Acked, There, Verdict, judge};
-use super::machine;
+mod appends;
+mod reads;
+
+use super::drive::{Call, Plan};
+use super::judge::Verdict;
 use super::payload;
 use super::timed::{self, Timed};
 use crate::file::LogFile;
 use crate::up::folder::DataFolder;
 use futures_util::future::LocalBoxFuture;
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use triptych_load::pool::Cancel;
-use triptych_log::{
-    BookId, Direction, EVERY, Failure, Found, Level, Port, Progress, Read, Record, Reply, Request,
-    SeqNum, Shape, Tag, View,
-};
-use triptych_world::{MS, World, mix};
+use triptych_log::{BookId, Port, Record, Reply, Request, Shape, Tag, View};
+use triptych_world::{World, mix};
 
 /// Streams over which a run's records are spread, so that a sample of streams is a sample of records.
 const STREAMS: u64 = 100;
-/// Beyond so many acknowledged records a sample is read back, unless all are asked for.
-const READ_BACK: u64 = 200_000;
-
 /// Where reads are to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Served {
@@ -111,12 +105,8 @@ pub struct Target<'a> {
 pub struct Outcome {
     /// The load.
     pub load: Load,
-    /// Every request.
-    pub driven: Driven,
-    /// Processor time of the nodes while it was measured, in seconds; none if they do not run here.
-    pub nodes_cpu: Option<f64>,
-    /// Processor time of the generator, in seconds.
-    pub own_cpu: f64,
+    /// Every request, and the processor time that they took.
+    pub timed: Timed,
     /// Whether what was acknowledged is there; of reads, whether every answer was the right record.
     pub verdict: Verdict,
     /// What should be known about the figures.
@@ -194,321 +184,6 @@ impl Target<'_> {
         let processes = timed::processes(self.folder, &self.file.nodes());
         timed::timed(self.world, processes, calls, load.plan, self.cancel).await
     }
-
-    async fn appends(&self, load: Load, run: u64) -> Result<Outcome, BenchError> {
-        let books = self.books(run, &load);
-        let mut calls: Vec<Call> = Vec::new();
-        for client in 0..load.clients {
-            let port = self.port(client).await?;
-            let books = Rc::clone(&books);
-            calls.push(Rc::new(move |number| {
-                let record = record(run, number, &books, load.payload);
-                let asked = port.ask(Request::Append(Arc::new(record)));
-                Box::pin(async move { appended(asked.await) })
-            }));
-        }
-        let Timed {
-            driven,
-            nodes_cpu,
-            own_cpu,
-        } = self.timed(&load, &calls).await;
-        let (verdict, mut notes) = self.read_back(&load, run, &books, &driven).await?;
-        if self.file.config().level == Level::Synced {
-            let sync = machine::syncs(self.folder.dir(), load.payload);
-            notes.extend(sync.ok().map(|sync| {
-                let (median, p50) = (sync.value_at_quantile(0.5), driven.latency());
-                let times = p50.value_at_quantile(0.5) as f64 / median.max(1) as f64;
-                format!(
-                    "one sync of {} bytes in the same folder takes {:.2} ms (median), so the median \
-                     append takes {times:.1} of them",
-                    load.payload,
-                    median as f64 / MS as f64
-                )
-            }));
-        }
-        Ok(Outcome {
-            load,
-            driven,
-            nodes_cpu,
-            own_cpu,
-            verdict,
-            notes,
-        })
-    }
-
-    /// Reads what was acknowledged, through an engine that most of it was not appended at.
-    async fn read_back(
-        &self,
-        load: &Load,
-        run: u64,
-        books: &[BookId],
-        driven: &Driven,
-    ) -> Result<(Verdict, Vec<String>), BenchError> {
-        let acked: Vec<Acked> = driven.ops.iter().filter_map(acked).collect();
-        let refused = |op: &&Op| matches!(op.result, Err(Trouble::Refused(_)));
-        let refused: BTreeSet<u64> = driven
-            .ops
-            .iter()
-            .filter(refused)
-            .map(|op| op.number)
-            .collect();
-        let most = load.read_back.unwrap_or(READ_BACK).max(1);
-        let streams = match acked.len() as u64 {
-            few if few <= most => STREAMS,
-            many => (STREAMS * most / many).max(1),
-        };
-        let mut verdict = Verdict::default();
-        for (n, &book) in (0u64..).zip(books) {
-            let port = self.port(n as usize + 1).await?;
-            let of_book = |number: u64| number % books.len() as u64 == n;
-            let tags = match streams {
-                STREAMS => vec![EVERY],
-                some => (1..=some).collect(),
-            };
-            for tag in tags {
-                let there = self.stream(&port, load, run, book, tag).await?;
-                let looked_at = |one: &&Acked| {
-                    of_book(one.number) && (tag == EVERY || stream(one.number, books.len()) == tag)
-                };
-                let part: Vec<Acked> = acked.iter().filter(looked_at).copied().collect();
-                let part = judge(&part, |number| refused.contains(&number), &there);
-                verdict = verdict.and(&part);
-            }
-        }
-        verdict.acknowledged = acked.len() as u64;
-        let notes = match streams {
-            STREAMS => Vec::new(),
-            some => vec![format!(
-                "read back: {some} of {STREAMS} streams, with {} records",
-                verdict.checked
-            )],
-        };
-        Ok((verdict, notes))
-    }
-
-    /// All records of a stream, in the order in which they are read.
-    async fn stream(
-        &self,
-        port: &Rc<dyn Port>,
-        load: &Load,
-        run: u64,
-        book: BookId,
-        tag: Tag,
-    ) -> Result<Vec<There>, BenchError> {
-        // Answers of about a megabyte.
-        let limit = (1_000_000 / (load.payload + 64)).clamp(1, 1000) as u16;
-        // Whatever was acknowledged must be seen: at least as far as the newest append of ours.
-        let mut progress = self.newest(book).await?;
-        let (mut there, mut bound) = (Vec::new(), SeqNum::ZERO);
-        loop {
-            let read = Read {
-                book,
-                tag,
-                bound,
-                direction: Direction::Next,
-                limit,
-                wait: 0,
-                progress,
-            };
-            let (records, seen) = read_some(self.world, port, read).await?;
-            progress = progress.max(seen);
-            let Some(last) = records.last() else {
-                return Ok(there);
-            };
-            bound = last.seq.next();
-            there.extend(records.iter().map(|found| There {
-                place: found.seq.0,
-                number: payload::number(run, &found.record.data, load.payload),
-            }));
-        }
-    }
-
-    /// A position of the book's metalog behind all that was acknowledged before: that of an append
-    /// made now, in a logbook of the same physical log that nobody reads.
-    async fn newest(&self, book: BookId) -> Result<Progress, BenchError> {
-        let shape = self.file.config().shape;
-        let log = View::log_of(shape, book);
-        let scratch = (1..).map(|n| mix(book, n));
-        let scratch = scratch
-            .into_iter()
-            .find(|&book| View::log_of(shape, book) == log);
-        let port = self.port(0).await?;
-        for attempt in 0..100 {
-            let record = Record {
-                book: scratch.unwrap_or(book),
-                tags: Vec::new(),
-                data: b"mark".as_slice().into(),
-                condition: None,
-            };
-            match port.ask(Request::Append(Arc::new(record))).await {
-                Ok(Reply::Appended { progress, .. }) => return Ok(progress),
-                _ => self.world.sleep((attempt + 1) * MS).await,
-            }
-        }
-        let what = "nothing can be appended any more, so what was acknowledged cannot be read back";
-        Err(BenchError::Cluster(what.to_owned()))
-    }
-
-    async fn reads(&self, load: Load, served: Served, run: u64) -> Result<Outcome, BenchError> {
-        let books = Rc::new(vec![mix(run, 0)]);
-        let (home, at) = places(&self.indexing(books[0]).await?, served)?;
-        let writer = self.port(home).await?;
-        let (places, progress) = self.preload(&load, run, &books, &writer).await?;
-        let places = Rc::new(places);
-        let turn = Rc::new(Cell::new(0usize));
-        let mut calls: Vec<Call> = Vec::new();
-        for _ in 0..load.clients {
-            let port = self.port(at).await?;
-            let (books, places, turn) = (Rc::clone(&books), Rc::clone(&places), Rc::clone(&turn));
-            calls.push(Rc::new(move |_| {
-                let next = turn.replace(turn.get() + 1);
-                let target = match served {
-                    // Each once: the second time it would be cached.
-                    Served::Storage => places.get(next).copied(),
-                    _ => Some(places[next * 7919 % places.len()]),
-                };
-                let Some((number, seq)) = target else {
-                    let used_up = Trouble::Refused(USED_UP.to_owned());
-                    return Box::pin(std::future::ready(Err(used_up)));
-                };
-                let asked = port.ask(Request::Read(Read {
-                    book: books[0],
-                    tag: EVERY,
-                    bound: seq,
-                    direction: Direction::Next,
-                    limit: 1,
-                    wait: 0,
-                    progress,
-                }));
-                Box::pin(async move { was_read(asked.await, seq, run, number, load.payload) })
-            }));
-        }
-        let Timed {
-            mut driven,
-            nodes_cpu,
-            own_cpu,
-        } = self.timed(&load, &calls).await;
-        let mut notes = Vec::new();
-        let used_up = |op: &Op| matches!(&op.result, Err(trouble) if trouble.text() == USED_UP);
-        if let Some(first) = driven.ops.iter().position(used_up) {
-            // What was measured ends where the records did.
-            driven.window.1 = driven.ops[first]
-                .due
-                .clamp(driven.window.0, driven.window.1);
-            driven.ops.retain(|op| !used_up(op));
-            notes.push(format!(
-                "all {} records were read once within {:.1} s; the processor time is that of the \
-                 whole span",
-                places.len(),
-                driven.seconds()
-            ));
-        }
-        let right = driven
-            .ops
-            .iter()
-            .filter(|op| op.result == Ok(RIGHT))
-            .count() as u64;
-        let answered = driven.ops.iter().filter(|op| op.result.is_ok()).count() as u64;
-        let count = |wrong| {
-            driven
-                .ops
-                .iter()
-                .filter(|op| op.result == Ok(wrong))
-                .count() as u64
-        };
-        let verdict = Verdict {
-            acknowledged: answered,
-            checked: answered,
-            lost: count(MISSING),
-            foreign: answered - right - count(MISSING),
-            ..Verdict::default()
-        };
-        Ok(Outcome {
-            load,
-            driven,
-            nodes_cpu,
-            own_cpu,
-            verdict,
-            notes,
-        })
-    }
-
-    /// Appends the records that are to be read; where they are, and what the last one showed.
-    async fn preload(
-        &self,
-        load: &Load,
-        run: u64,
-        books: &[BookId],
-        port: &Rc<dyn Port>,
-    ) -> Result<(Vec<(u64, SeqNum)>, Progress), BenchError> {
-        // 64 MB fit into any cache that is worth measuring.
-        let count = ((64 << 20) / (load.payload as u64 + 64)).clamp(100, 50_000);
-        let (mut places, mut progress) = (Vec::new(), Progress::default());
-        let numbers: Vec<u64> = (0..count).collect();
-        for some in numbers.chunks(256) {
-            let asked = some.iter().map(|&number| {
-                let record = record(run, number, books, load.payload);
-                let asked = port.ask(Request::Append(Arc::new(record)));
-                async move { (number, asked.await) }
-            });
-            for (number, reply) in futures_util::future::join_all(asked).await {
-                match reply {
-                    Ok(Reply::Appended {
-                        seq,
-                        progress: seen,
-                    }) => {
-                        places.push((number, seq));
-                        progress = progress.max(seen);
-                    }
-                    // It may be there or not: it is not asked for.
-                    Ok(_) | Err(Failure::Unknown | Failure::Unavailable) => {}
-                    Err(failure) => return Err(BenchError::Cluster(failure.to_string())),
-                }
-            }
-        }
-        match places.is_empty() {
-            true => Err(BenchError::Cluster("nothing can be appended".to_owned())),
-            false => Ok((places, progress)),
-        }
-    }
-}
-
-const USED_UP: &str = "every record was read";
-/// Results of a read: the right record, none, another one.
-const RIGHT: u64 = 0;
-const MISSING: u64 = 1;
-const WRONG: u64 = 2;
-
-/// The engine to append at, and the one to read at, so that reads are served there.
-fn places(indexing: &[bool], served: Served) -> Result<(usize, usize), BenchError> {
-    let those = |with: bool| {
-        let engines = indexing.iter().enumerate();
-        engines
-            .filter(move |(_, has)| **has == with)
-            .map(|(n, _)| n)
-    };
-    let Some(first) = those(true).next() else {
-        let what = "no engine says that it indexes the log".to_owned();
-        return Err(BenchError::Cluster(what));
-    };
-    match served {
-        Served::Cached => Ok((first, first)),
-        Served::Storage => {
-            let second = those(true).nth(1).map(|second| (first, second));
-            second.ok_or_else(|| {
-                let what = "read-storage needs two engines that index the same log: `indexes` is 1";
-                BenchError::Impossible(what.to_owned())
-            })
-        }
-        Served::Remote => {
-            let other = those(false).next().map(|other| (first, other));
-            other.ok_or_else(|| {
-                let what =
-                    "read-remote needs an engine that does not index the log: every one does";
-                BenchError::Impossible(what.to_owned())
-            })
-        }
-    }
 }
 
 /// The stream of a record, besides that of all.
@@ -523,68 +198,6 @@ fn record(run: u64, number: u64, books: &[BookId], bytes: usize) -> Record {
         data: payload::make(run, number, bytes).into(),
         condition: None,
     }
-}
-
-fn appended(reply: Result<Reply, Failure>) -> Result<u64, Trouble> {
-    match reply {
-        Ok(Reply::Appended { seq, .. }) => Ok(seq.0),
-        Ok(other) => Err(Trouble::Unknown(format!("answered with {other:?}"))),
-        Err(Failure::Unknown) => Err(Trouble::Unknown(Failure::Unknown.to_string())),
-        Err(failure) => Err(Trouble::Refused(failure.to_string())),
-    }
-}
-
-fn was_read(
-    reply: Result<Reply, Failure>,
-    seq: SeqNum,
-    run: u64,
-    number: u64,
-    bytes: usize,
-) -> Result<u64, Trouble> {
-    match reply {
-        Ok(Reply::Records { records, .. }) => Ok(match records.first() {
-            Some(found) if found.seq == seq => {
-                match payload::number(run, &found.record.data, bytes) == Some(number) {
-                    true => RIGHT,
-                    false => WRONG,
-                }
-            }
-            _ => MISSING,
-        }),
-        Ok(other) => Err(Trouble::Unknown(format!("answered with {other:?}"))),
-        Err(Failure::Lost(_)) => Ok(MISSING),
-        Err(failure) => Err(Trouble::Refused(failure.to_string())),
-    }
-}
-
-fn acked(op: &Op) -> Option<Acked> {
-    let place = *op.result.as_ref().ok()?;
-    Some(Acked {
-        number: op.number,
-        sent: op.sent,
-        acked: op.done,
-        place,
-    })
-}
-
-/// A page of a stream; again for a while if there is no answer.
-async fn read_some(
-    world: &World,
-    port: &Rc<dyn Port>,
-    read: Read,
-) -> Result<(Vec<Found>, Progress), BenchError> {
-    let mut problem = String::new();
-    for attempt in 0..10 {
-        match port.ask(Request::Read(read)).await {
-            Ok(Reply::Records { records, progress }) => return Ok((records, progress)),
-            Ok(other) => problem = format!("answered with {other:?}"),
-            Err(failure) => problem = failure.to_string(),
-        }
-        world.sleep((attempt + 1) * 20 * MS).await;
-    }
-    Err(BenchError::Cluster(format!(
-        "what was acknowledged cannot be read back: {problem}"
-    )))
 }
 
 impl Outcome {
@@ -606,37 +219,12 @@ impl Outcome {
             ),
         }
     }
-
-    /// Failures by what was said, with how many of each.
-    pub fn failures(&self) -> BTreeMap<&str, u64> {
-        let mut failures = BTreeMap::new();
-        for op in self.driven.measured() {
-            if let Err(trouble) = &op.result {
-                *failures.entry(trouble.text()).or_default() += 1;
-            }
-        }
-        failures
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_go_where_they_are_served() {
-        let two = [false, true, true];
-        assert_eq!(places(&two, Served::Cached), Ok((1, 1)));
-        assert_eq!(places(&two, Served::Storage), Ok((1, 2)));
-        assert_eq!(places(&two, Served::Remote), Ok((1, 0)));
-        let impossible = |found| matches!(found, Err(BenchError::Impossible(_)));
-        assert!(impossible(places(&[true, false], Served::Storage)));
-        assert!(impossible(places(&[true, true], Served::Remote)));
-        assert!(matches!(
-            places(&[false], Served::Cached),
-            Err(BenchError::Cluster(_))
-        ));
-    }
+    use std::collections::BTreeMap;
 
     #[test]
     fn streams_share_records_evenly() {

@@ -95,7 +95,11 @@ mod alarm {
     use tokio::io::unix::AsyncFd;
 
     /// Rings at a point in time.
-    pub(in super::super) struct Alarm(AsyncFd<OwnedFd>);
+    pub(in super::super) struct Alarm {
+        timer: AsyncFd<OwnedFd>,
+        /// When it will ring, if it is set.
+        set: Option<Instant>,
+    }
 
     impl Alarm {
         pub(in super::super) fn new() -> io::Result<Self> {
@@ -103,12 +107,36 @@ mod alarm {
             let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
             // The new way is unsafe because a descriptor might not stay what it is; an owned one does.
             #[allow(deprecated)]
-            Ok(Alarm(AsyncFd::new(timer)?))
+            let timer = AsyncFd::new(timer)?;
+            Ok(Alarm { timer, set: None })
         }
 
-        /// Returns after a span of time, or at once if the system refuses: then the node only looks
-        /// more often than it must.
+        /// Returns after a span of time at the latest. It may be earlier: if the system refuses, or if
+        /// the alarm is still set for an earlier moment that nobody waits for any more. Then the node
+        /// looks once more than it must; to set it anew for every message would cost more.
         pub(in super::super) async fn after(&mut self, span: Duration) {
+            let wanted = Instant::now() + span;
+            if self.set.is_none_or(|set| set > wanted) {
+                if !self.ring_after(span) {
+                    return tokio::task::yield_now().await;
+                }
+                self.set = Some(wanted);
+            }
+            loop {
+                let Ok(mut ready) = self.timer.readable().await else {
+                    return tokio::task::yield_now().await;
+                };
+                let mut rings = [0; 8];
+                let read = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut rings)?));
+                if read.is_ok() {
+                    self.set = None;
+                    return;
+                }
+            }
+        }
+
+        /// Whether the system takes it.
+        fn ring_after(&self, span: Duration) -> bool {
             let spec = Itimerspec {
                 it_interval: Timespec {
                     tv_sec: 0,
@@ -120,19 +148,7 @@ mod alarm {
                     tv_nsec: span.subsec_nanos().max(1).into(),
                 },
             };
-            if timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &spec).is_err() {
-                return tokio::task::yield_now().await;
-            }
-            loop {
-                let Ok(mut ready) = self.0.readable().await else {
-                    return tokio::task::yield_now().await;
-                };
-                let mut rings = [0; 8];
-                let read = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut rings)?));
-                if read.is_ok() {
-                    return;
-                }
-            }
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec).is_ok()
         }
     }
 }

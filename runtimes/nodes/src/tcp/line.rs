@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -35,7 +36,7 @@ pub(super) enum State {
 pub(super) struct Line {
     pub(super) state: Cell<State>,
     pub(super) out: RefCell<Outgoing>,
-    stream: RefCell<Option<Rc<TcpStream>>>,
+    stream: RefCell<Option<Rc<OwnedWriteHalf>>>,
     /// Something was added to what is to be sent in this turn.
     pub(super) touched: Cell<bool>,
     /// There is something to send that the system did not take at once.
@@ -97,14 +98,15 @@ impl Line {
         take: impl FnMut(&mut Incoming) -> Result<(), LineError>,
         room: impl AsyncFn(),
     ) -> LineError {
-        let stream = Rc::new(stream);
-        *self.stream.borrow_mut() = Some(Rc::clone(&stream));
+        let (from, to) = stream.into_split();
+        let to = Rc::new(to);
+        *self.stream.borrow_mut() = Some(Rc::clone(&to));
         self.state.set(State::Up);
         self.flush();
         let mut incoming = Incoming::new(limit);
         incoming.measure = self.measure.get();
-        let reading = pin!(read(&stream, incoming, take, room));
-        let writing = pin!(self.write(&stream));
+        let reading = pin!(read(from, incoming, take, room));
+        let writing = pin!(self.write(&to));
         let moving = select(reading, writing);
         let ended = match select(moving, pin!(self.cut_off.notified())).await {
             Either::Left((Either::Left((error, _)) | Either::Right((error, _)), _)) => error,
@@ -115,7 +117,7 @@ impl Line {
         ended
     }
 
-    async fn write(&self, stream: &TcpStream) -> LineError {
+    async fn write(&self, stream: &OwnedWriteHalf) -> LineError {
         loop {
             self.wake.notified().await;
             while self.out.borrow().len() > 0 {
@@ -136,22 +138,15 @@ impl Line {
 }
 
 async fn read(
-    stream: &TcpStream,
+    mut stream: OwnedReadHalf,
     mut incoming: Incoming,
     mut take: impl FnMut(&mut Incoming) -> Result<(), LineError>,
     room: impl AsyncFn(),
 ) -> LineError {
     loop {
         room().await;
-        if let Err(error) = stream.readable().await {
-            return error.into();
-        }
-        let taken = match incoming.fill(stream) {
-            Ok(0) => Ok(()),
-            Ok(_) => take(&mut incoming),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = taken {
+        let read = incoming.fill(&mut stream).await;
+        if let Err(error) = read.and_then(|()| take(&mut incoming)) {
             return error;
         }
     }

@@ -122,16 +122,18 @@ impl Server {
                 // Who has asked may have gone.
                 let _ = asked.send(core.report());
             }
-            if core.turn()? {
-                // So that the other tasks can read and write between turns.
+            if core.turn()? && !shared.inbox.borrow().is_empty() {
+                // So that the other tasks can read and write between turns. If nothing has come
+                // meanwhile, waiting does the same.
                 yield_now().await;
                 continue;
             }
             let woken = control.wake.notified();
-            match core.next() {
+            match core.next().map(|at| at.saturating_sub(clock.now())) {
                 None => woken.await,
-                Some(at) => {
-                    let span = Duration::from_nanos(at.saturating_sub(clock.now()));
+                Some(0) => yield_now().await,
+                Some(span) => {
+                    let span = Duration::from_nanos(span);
                     select(pin!(woken), pin!(alarm.after(span))).await;
                 }
             }

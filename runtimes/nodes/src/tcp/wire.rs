@@ -6,8 +6,12 @@
 use super::clock::Stopwatch;
 use crate::{Message, NodeId};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use triptych_world::mix_str;
 
 const MAGIC: [u8; 8] = *b"triptych";
@@ -223,8 +227,8 @@ impl Incoming {
         }
     }
 
-    /// Reads once what there is; nothing if there is nothing at the moment.
-    pub(super) fn fill(&mut self, stream: &TcpStream) -> Result<usize, LineError> {
+    /// Waits until something comes, and reads once.
+    pub(super) async fn fill(&mut self, stream: &mut OwnedReadHalf) -> Result<(), LineError> {
         if self.end == self.bytes.len() {
             self.bytes.copy_within(self.start.., 0);
             self.end -= self.start;
@@ -235,16 +239,23 @@ impl Incoming {
                 self.bytes.resize(self.bytes.len() * 2, 0);
             }
         }
-        let begun = self.measure.then(Stopwatch::start);
-        match stream.try_read(&mut self.bytes[self.end..]) {
-            Ok(0) => Err(LineError::Closed),
-            Ok(count) => {
+        let (room, measure) = (&mut self.bytes[self.end..], self.measure);
+        let mut room = ReadBuf::new(room);
+        // Not a look whether there is something and then a reading: what does not fill the buffer was
+        // all, and tokio does not ask the system again to learn that.
+        let took = poll_fn(|context| {
+            let begun = measure.then(Stopwatch::start);
+            let read = Pin::new(&mut *stream).poll_read(context, &mut room);
+            read.map_ok(|()| begun.map_or(0, Stopwatch::nanos))
+        });
+        let took = took.await?;
+        match room.filled().len() {
+            0 => Err(LineError::Closed),
+            count => {
                 self.end += count;
-                self.last = (count, begun.map_or(0, Stopwatch::nanos));
-                Ok(count)
+                self.last = (count, took);
+                Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -357,7 +368,7 @@ impl Outgoing {
     }
 
     /// Sends as much as the system takes. Returns how much that was.
-    pub(super) fn flush(&mut self, stream: &TcpStream) -> io::Result<usize> {
+    pub(super) fn flush(&mut self, stream: &OwnedWriteHalf) -> io::Result<usize> {
         let before = self.sent;
         while self.len() > 0 {
             match stream.try_write(&self.bytes[self.head..]) {
