@@ -14,7 +14,7 @@ pub mod visibility;
 
 pub use client::Roaming;
 
-use super::drive::{Call, Driven, Op, Plan, histogram};
+use super::drive::{Call, Op, Plan, histogram};
 use super::timed::{Timed, processes, timed};
 use crate::file::CacheFile;
 use crate::up::folder::DataFolder;

@@ -1,7 +1,7 @@
 //! Appends, and reading back what was acknowledged.
 
 use super::{BenchError, Load, Outcome, STREAMS, Target, record, stream};
-use crate::bench::drive::{Call, Driven, Trouble};
+use crate::bench::drive::{Call, Driven, Op, Trouble};
 use crate::bench::judge::{Acked, There, Verdict, judge};
 use crate::bench::{machine, payload};
 use std::collections::BTreeSet;
