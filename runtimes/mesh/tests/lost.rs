@@ -119,7 +119,10 @@ fn own_writes_keep_their_order_though_one_of_them_counts_a_lost_one() {
         let first = client.append(&it, does_not, &key, 1).await?;
         let second = client.append(&it, knows, &key, 2).await?;
         let raw = !second.clock.covers(&first.clock) && first.clock.lex(&second.clock).is_gt();
-        ensure(raw && first.is_counted_by(&second.clock), "the clocks differ otherwise")?;
+        ensure(
+            raw && first.is_counted_by(&second.clock),
+            "the clocks differ otherwise",
+        )?;
         for server in [knows, does_not] {
             let list = client.list(&it, server, &key).await?;
             ensure(list == [1, 2], &format!("{server} shows {list:?}"))?;

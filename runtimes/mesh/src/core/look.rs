@@ -98,7 +98,10 @@ impl Core {
     /// clock would cover this one's otherwise.
     fn real_among<'a>(&self, version: &'a Version, own: &[Arc<Version>]) -> Cow<'a, Clock> {
         let mut clock = self.real(&version.clock);
-        for later in own.iter().filter(|later| version.is_counted_by(&later.clock)) {
+        for later in own
+            .iter()
+            .filter(|later| version.is_counted_by(&later.clock))
+        {
             if !later.clock.covers(&clock) {
                 let both = clock.meet(&later.clock);
                 clock = Cow::Owned(both);

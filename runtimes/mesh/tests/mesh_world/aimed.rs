@@ -7,7 +7,9 @@ use std::sync::Arc;
 use triptych_api::{Change, Value};
 use triptych_mesh::backing::{KEY, VALUE};
 use triptych_mesh::sim::{SimMesh, lan};
-use triptych_mesh::{Bugs, Clock, Config, Failure, Key, NodeBug, Reply, Request, Seen, Version, WriteId};
+use triptych_mesh::{
+    Bugs, Clock, Config, Failure, Key, NodeBug, Reply, Request, Seen, Version, WriteId,
+};
 use triptych_nodes::NodeId;
 use triptych_nodes::sim::SimConfig;
 use triptych_store::SimStore;
