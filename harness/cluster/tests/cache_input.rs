@@ -15,7 +15,7 @@ use triptych_cluster::node::{self, Options};
 use triptych_cluster::up::folder::DataFolder;
 use triptych_load::pool::Cancel;
 use triptych_mesh::{
-    Clock, Context, Failure, Key, Message, Op, Port, Reply, Request, Slot, Version, WriteId,
+    Clock, Context, Failure, Key, Message, Op, Own, Port, Reply, Request, Slot, Version, WriteId,
 };
 use triptych_model::{Value, mix_str};
 use triptych_world::{MS, Options as WorldOptions, World};
@@ -133,7 +133,7 @@ fn write(write: WriteId, keys: &[&str], deps: Clock) -> Request {
     Request::Write {
         write,
         deps,
-        own: Clock::default(),
+        own: Own::default(),
         ops: keys.iter().map(put).collect(),
     }
 }

@@ -355,7 +355,8 @@ impl Request {
             } => clock(snapshot) + versions(own) + keys(k),
             Request::Write { deps, own, ops, .. } => {
                 let ops = ops.iter().map(|(key, op)| key.size() + op.size());
-                16 + clock(deps) + clock(own) + ops.sum::<usize>()
+                let own = clock(&own.clock) + clock(&own.made);
+                16 + clock(deps) + own + ops.sum::<usize>()
             }
             Request::Update {
                 deps,

@@ -1,6 +1,7 @@
 //! What a client asks of a server, and what it is told.
 
 use crate::clock::{Clock, Slot};
+use crate::context::Own;
 use crate::entry::Seen;
 use crate::version::{Key, Op, Version, WriteId};
 use futures_util::future::LocalBoxFuture;
@@ -37,8 +38,8 @@ pub enum Request {
         write: WriteId,
         /// What the client depends on.
         deps: Clock,
-        /// The join of the clocks of its own writes that may not be everywhere.
-        own: Clock,
+        /// Its own writes that may not be everywhere.
+        own: Own,
         /// The writes; no key twice.
         ops: Vec<(Key, Op)>,
     },

@@ -276,10 +276,17 @@ fn the_judge_sees_spoilt_histories() {
     });
     says(&wrong, "has replaced");
     let wrong = spoilt(&|history| {
-        history.events.push(Event::Lost { slot: 0 });
+        let own = vec![(0, u64::MAX)];
+        history.events.push(Event::Lost { slot: 0, own });
         true
     });
-    says(&wrong, "were lost");
+    says(&wrong, "told that versions of 0 were lost");
+    let wrong = spoilt(&|history| {
+        let own = vec![(0, 1), (1, u64::MAX)];
+        history.events.push(Event::Lost { slot: 0, own });
+        true
+    });
+    says(&wrong, "told that others' versions of 0 were lost");
     let wrong = spoilt(&|history| {
         let covered = history.events.iter_mut().rev();
         let mut clocks = covered.filter_map(|event| match event {

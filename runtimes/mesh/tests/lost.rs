@@ -7,7 +7,7 @@ mod mesh_world;
 use mesh_world::aimed::{Cluster, doc, ensure, on_cluster};
 use std::sync::Arc;
 use triptych_api::{Change, Value};
-use triptych_mesh::{Clock, Config, Context, Key, Level, Reply, Request, Version};
+use triptych_mesh::{Clock, Config, Context, Failure, Key, Level, Op, Reply, Request, Version};
 use triptych_nodes::NodeId;
 use triptych_world::SECOND;
 
@@ -52,6 +52,17 @@ impl Client {
         }
     }
 
+    /// Replaces a value, whatever it was.
+    async fn put(&self, it: &Cluster, server: NodeId) -> Option<Result<Reply, Failure>> {
+        let write = Request::Write {
+            write: it.write_id(self.number),
+            deps: self.context.deps.clone(),
+            own: self.context.own_clock(),
+            ops: vec![(doc("b"), Op::Put(Value::Int(1)))],
+        };
+        it.ask(server, write, SECOND).await
+    }
+
     async fn list(&self, it: &Cluster, server: NodeId, key: &Key) -> Result<Vec<i64>, String> {
         let read = Request::Read {
             deps: self.context.deps.clone(),
@@ -75,8 +86,8 @@ impl Client {
 
 /// Makes a server lose a write that the clock of its predecessor counts, and takes it off the ring.
 /// The predecessor does not hear how many of its versions count: the word from its successor, which
-/// has what is left of it, is held up. The successor and the predecessor.
-async fn lose_one(it: &Cluster, key: &Key) -> Result<(NodeId, NodeId), String> {
+/// has what is left of it, is held up. The successor, the predecessor, and what was lost.
+async fn lose_one(it: &Cluster, key: &Key) -> Result<(NodeId, NodeId, Arc<Version>), String> {
     it.warm(key).await?;
     let slot = |server: &NodeId| it.mesh.gauge(*server, "slot");
     let mut servers = it.mesh.servers().to_vec();
@@ -103,7 +114,7 @@ async fn lose_one(it: &Cluster, key: &Key) -> Result<(NodeId, NodeId), String> {
     it.ring_of(predecessor, 2).await?;
     let heard = it.mesh.gauge(predecessor, "frozen");
     ensure(heard == Some(0), "the word was not held up")?;
-    Ok((successor, predecessor))
+    Ok((successor, predecessor, lost))
 }
 
 /// One server knows that a write was lost which the clock of another one counts, and that one does
@@ -114,7 +125,7 @@ async fn lose_one(it: &Cluster, key: &Key) -> Result<(NodeId, NodeId), String> {
 fn own_writes_keep_their_order_though_one_of_them_counts_a_lost_one() {
     let verdict = on_cluster(Config::of(3, Level::Async), None, |it| async move {
         let key = doc("a");
-        let (knows, does_not) = lose_one(&it, &key).await?;
+        let (knows, does_not, _) = lose_one(&it, &key).await?;
         let mut client = Client::new(3);
         let first = client.append(&it, does_not, &key, 1).await?;
         let second = client.append(&it, knows, &key, 2).await?;
@@ -134,6 +145,33 @@ fn own_writes_keep_their_order_though_one_of_them_counts_a_lost_one() {
             ensure(list == [1, 2], &format!("{server} ends with {list:?}"))?;
         }
         Ok(())
+    });
+    assert_eq!(verdict, Ok(()));
+}
+
+/// A client that knows nothing of a lost write makes one of its own at a server whose clock counts
+/// that. Nobody tells it that something of its own was lost, whatever it asks and wherever.
+#[test]
+fn only_those_who_made_a_lost_write_are_told_of_it() {
+    let verdict = on_cluster(Config::of(3, Level::Async), None, |it| async move {
+        let key = doc("a");
+        let (knows, does_not, lost) = lose_one(&it, &key).await?;
+        let mut client = Client::new(3);
+        let first = client.append(&it, does_not, &key, 1).await?;
+        ensure(
+            lost.is_counted_by(&first.clock),
+            "its clock does not count what was lost",
+        )?;
+        for server in [knows, does_not] {
+            let answer = client.put(&it, server).await;
+            let written = matches!(answer, Some(Ok(Reply::Written { .. })));
+            ensure(written, &format!("{server} answers {answer:?}"))?;
+        }
+        let mut loser = Client::new(1);
+        loser.context.wrote(lost);
+        let answer = loser.put(&it, knows).await;
+        let told = matches!(answer, Some(Err(Failure::Lost(_))));
+        ensure(told, &format!("the one who made it is told {answer:?}"))
     });
     assert_eq!(verdict, Ok(()));
 }

@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use triptych_load::pool::Cancel;
-use triptych_mesh::{Clock, Failure, Op as Write, Port, Reply, Request, Seen, WriteId};
+use triptych_mesh::{Clock, Failure, Op as Write, Own, Port, Reply, Request, Seen, WriteId};
 use triptych_world::{MS, Nanos, SECOND, World, mix};
 
 /// One load.
@@ -251,7 +251,7 @@ impl Target<'_> {
                         number: part as u64,
                     },
                     deps: Clock::default(),
-                    own: Clock::default(),
+                    own: Own::default(),
                     ops: keys.iter().map(write).collect(),
                 };
                 let asked = self.insist(&ports[part % ports.len()], request);

@@ -4,6 +4,7 @@
 use super::desk::Parked;
 use super::{NodeBug, Outbox, Server};
 use crate::clock::{Clock, Slot};
+use crate::context::Own;
 use crate::core::Refused;
 use crate::port::{Failure, Reply, Request};
 use crate::version::{Key, Op, Version, WriteId};
@@ -121,9 +122,9 @@ impl Server {
                 ops,
             } => {
                 self.check_keys(ops.len())?;
-                self.check_own_clock(own)?;
+                self.check_made(&own.made)?;
                 self.check_received(deps)?;
-                let version = self.write(*write, deps, own, ops.clone(), out)?;
+                let version = self.write(*write, deps, &own.clock, ops.clone(), out)?;
                 let number = self.promise(&version)?;
                 Ok(done(number, Reply::Written { version, stable }))
             }
@@ -185,8 +186,7 @@ impl Server {
         let mut number = 0;
         let mut version = None;
         if updated.applied {
-            let mut clock = Clock::default();
-            own.iter().for_each(|own| clock.join(&own.clock));
+            let clock = Own::of(own).clock;
             let op = match self.config.compat {
                 true => Op::Put(document),
                 false => Op::Change(changes.to_vec()),
@@ -264,7 +264,8 @@ impl Server {
         };
         let slots = self.ring.slots();
         let clocks = versions.iter().map(|version| &version.clock);
-        let clocks = clocks.chain(own).chain([deps]);
+        let own = own.map(|own| [&own.clock, &own.made]);
+        let clocks = clocks.chain(own.into_iter().flatten()).chain([deps]);
         let mut wide = false;
         for clock in clocks {
             wide |= clock.width() > slots;
@@ -312,9 +313,9 @@ impl Server {
         }
     }
 
-    fn check_own_clock(&self, own: &Clock) -> Result<(), Stop> {
+    fn check_made(&self, made: &Clock) -> Result<(), Stop> {
         let frozen = self.core.frozen().iter();
-        let mut lost = frozen.filter(|&(&slot, &upto)| own.get(slot) > upto);
+        let mut lost = frozen.filter(|&(&slot, &upto)| made.get(slot) > upto);
         match lost.next() {
             Some((&slot, _)) => Err(Stop::Fail(Failure::Lost(slot))),
             None => Ok(()),
