@@ -174,6 +174,7 @@ fn who_speaks_garbage_is_hung_up_on_and_the_ring_goes_on() {
     let sent = |body: &[u8]| [&hello[..], &frame(body)[..]].concat();
     let asked = Message::Request {
         op: 1,
+        age: 0,
         request: read(&["a"], Clock::default()),
     };
     let whole = postcard::to_stdvec(&asked).unwrap();

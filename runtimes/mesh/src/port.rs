@@ -11,7 +11,8 @@ use thiserror::Error;
 use triptych_api::{Change, Condition, Updated};
 
 /// What a client wants. Every request may be asked again, of the same server or of another one: reads
-/// change nothing, and a write counts once by its [`WriteId`].
+/// change nothing, and a write counts once by its [`WriteId`]. Servers forget requests; who says truly
+/// when it asked first is refused rather than counted twice ([`Failure::Forgotten`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// The values of some keys, as one look.
@@ -123,6 +124,9 @@ pub enum Failure {
     /// allows.
     #[error("versions of {0} that this depends on were lost with it")]
     Lost(Slot),
+    /// It was asked first so long ago that the server does not know any more whether it was done.
+    #[error("whether it was done is forgotten")]
+    Forgotten,
     /// A snapshot that cannot be served any more.
     #[error("the snapshot is too old")]
     SnapshotTooOld,

@@ -122,6 +122,7 @@ impl Server {
                 ops,
             } => {
                 self.check_keys(ops.len())?;
+                self.check_age(parked, *write)?;
                 self.check_made(&own.made)?;
                 self.check_received(deps)?;
                 let version = self.write(*write, deps, &own.clock, ops.clone(), out)?;
@@ -140,6 +141,7 @@ impl Server {
                 if condition.as_ref().is_some_and(|c| !is_flat(c, DEPTH)) {
                     return bad("the condition is nested too deep");
                 }
+                self.check_age(parked, *write)?;
                 self.update(*write, deps, own, key, condition.as_ref(), changes, out)
             }
             Request::Status => bad("it was answered above"),
@@ -297,6 +299,16 @@ impl Server {
         match lost {
             Some((slot, _)) => Err(Stop::Fail(Failure::Lost(slot))),
             None => Ok(()),
+        }
+    }
+
+    /// If it was asked before, it is known whether it was done.
+    fn check_age(&self, parked: &Parked, write: WriteId) -> Result<(), Stop> {
+        let first = parked.since.saturating_sub(parked.age);
+        let sure = parked.age == 0 || first >= self.memory.since(&self.core);
+        match sure || self.core.known(write).is_some() {
+            true => Ok(()),
+            false => Err(Stop::Fail(Failure::Forgotten)),
         }
     }
 

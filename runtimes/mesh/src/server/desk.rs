@@ -15,7 +15,10 @@ pub(super) struct Parked {
     pub(super) from: Peer,
     pub(super) op: u64,
     pub(super) request: Request,
+    /// When it came.
     pub(super) since: Nanos,
+    /// How long before that it was asked first.
+    pub(super) age: Nanos,
 }
 
 /// A write that is made, and not as durable as the level says.
@@ -105,6 +108,7 @@ impl Server {
         now: Nanos,
         from: Peer,
         op: u64,
+        age: Nanos,
         request: Request,
         out: &mut Outbox,
     ) {
@@ -113,6 +117,7 @@ impl Server {
             op,
             request,
             since: now,
+            age,
         };
         self.serve(now, parked, out);
     }

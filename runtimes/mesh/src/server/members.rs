@@ -302,6 +302,9 @@ impl Server {
                 self.core.found(&ruins);
                 self.told.stable.join(&ruins);
                 self.told.stored.join(&ruins);
+                // What others were asked before is not known any more.
+                let first = self.ring.ruined == 0;
+                self.memory.begin(now, if first { now } else { 0 });
                 self.filled = true;
             }
             _ => self.fill_nothing(seat.slot),

@@ -3,7 +3,7 @@
 //!
 //! * [`traffic`]: versions along the ring, and what the servers tell each other.
 //! * [`clients`]: what clients ask.
-//! * [`desk`]: those that have to wait.
+//! * [`desk`]: those that have to wait; [`memory`]: those that were asked before.
 //! * [`members`]: epochs: who joins, who is gone, what is sent round again.
 //! * [`behind`]: the backing store: misses, keepers, eviction.
 //!
@@ -16,6 +16,7 @@ mod clients;
 mod desk;
 mod disk;
 mod members;
+mod memory;
 mod traffic;
 
 pub use bug::{Bugs, NodeBug};
@@ -29,6 +30,7 @@ use crate::ring::{Member, Ring};
 use crate::version::Version;
 use behind::Behind;
 use desk::Desk;
+use memory::Memory;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -88,6 +90,7 @@ pub struct Server {
     free: u64,
     members: members::Watch,
     desk: Desk,
+    memory: Memory,
     behind: Behind,
     disk: disk::Disk,
 }
@@ -117,6 +120,7 @@ impl Server {
             free: 0,
             members: members::Watch::default(),
             desk: Desk::default(),
+            memory: Memory::default(),
             behind: Behind::new(member.life),
             disk,
             config,
@@ -181,7 +185,9 @@ impl Node for Server {
             return;
         }
         match message {
-            Message::Request { op, request } => self.on_request(now, from, op, request, out),
+            Message::Request { op, age, request } => {
+                self.on_request(now, from, op, age, request, out);
+            }
             Message::Frame {
                 epoch,
                 first,
@@ -192,7 +198,7 @@ impl Node for Server {
                 if self.is_of_epoch(now, from, epoch, out) {
                     self.told.stable.join(&stable);
                     self.told.stored.join(&stored);
-                    self.on_frame(from, first, items, out);
+                    self.on_frame(now, from, first, items, out);
                 }
             }
             Message::Ack {
@@ -266,6 +272,7 @@ impl Node for Server {
             self.apply_stable();
         }
         self.trim_log();
+        self.memory.note(now, &self.core);
         self.write_again(out);
         self.wake(now, out);
         self.keep_promises(out);

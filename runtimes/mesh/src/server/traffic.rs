@@ -165,7 +165,14 @@ impl Server {
         self.ack_due |= further > 1;
     }
 
-    pub(super) fn on_frame(&mut self, from: Peer, first: u64, items: Vec<Item>, out: &mut Outbox) {
+    pub(super) fn on_frame(
+        &mut self,
+        now: Nanos,
+        from: Peer,
+        first: u64,
+        items: Vec<Item>,
+        out: &mut Outbox,
+    ) {
         if self.predecessor().map(Peer::Node) != Some(from) {
             return;
         }
@@ -178,7 +185,7 @@ impl Server {
             match item {
                 Item::Version { hop, version } => self.on_version(hop, version, out),
                 Item::Frozen { hop, frozen } => self.on_frozen(hop, frozen),
-                Item::Copy(copied) => self.on_copy(&copied),
+                Item::Copy(copied) => self.on_copy(now, &copied),
             }
         }
     }
@@ -245,11 +252,12 @@ impl Server {
         });
     }
 
-    fn on_copy(&mut self, copied: &Copied) {
+    fn on_copy(&mut self, now: Nanos, copied: &Copied) {
         if self.filled {
             return;
         }
         self.core.paste(copied);
+        self.memory.begin(now, copied.known_for);
         self.log.clear();
         copied.log.iter().for_each(|version| self.remember(version));
         self.behind.begin(copied.keys().cloned());
@@ -261,6 +269,7 @@ impl Server {
     pub(super) fn copy(&self) -> Copied {
         let mut copied = self.core.copy(&self.told.stored);
         copied.log = self.log.values().flatten().cloned().collect();
+        copied.known_for = self.memory.span(&self.core);
         copied
     }
 

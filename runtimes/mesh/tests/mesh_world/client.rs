@@ -109,7 +109,7 @@ impl Session {
         let mut counts = self.shared.counts.borrow_mut();
         match failure {
             Failure::Unavailable => counts.unavailable += 1,
-            Failure::Unknown => counts.unknown += 1,
+            Failure::Unknown | Failure::Forgotten => counts.unknown += 1,
             Failure::SnapshotTooOld => {}
             Failure::Lost(slot) => {
                 counts.lost += 1;
