@@ -135,6 +135,22 @@ impl Core {
         keys.iter().map(then).collect()
     }
 
+    /// Whether some writes can be made at once, by anybody.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`] if there is nothing to write, or a key twice.
+    pub fn sound(ops: &[(Key, Op)]) -> Result<(), Refused> {
+        if ops.is_empty() {
+            return Err(Refused::Malformed("a write of nothing"));
+        }
+        let twice = ops.iter().enumerate();
+        let mut twice = twice.map(|(at, (key, _))| ops[..at].iter().any(|(it, _)| it == key));
+        match twice.any(|twice| twice) {
+            true => Err(Refused::Malformed("a key is written twice at once")),
+            false => Ok(()),
+        }
+    }
+
     /// Accepts a write of a client that depends on `deps` and has made `own` before. Nothing shows it
     /// yet; it is to be sent round the ring. A request that is known already gives its version again.
     ///
@@ -155,14 +171,7 @@ impl Core {
         if let Some(known) = self.known(write) {
             return Ok(known);
         }
-        if ops.is_empty() {
-            return Err(Refused::Malformed("a write of nothing"));
-        }
-        let twice = ops.iter().enumerate();
-        let mut twice = twice.map(|(at, (key, _))| ops[..at].iter().any(|(it, _)| it == key));
-        if twice.any(|twice| twice) {
-            return Err(Refused::Malformed("a key is written twice at once"));
-        }
+        Self::sound(&ops)?;
         let own = self.real(own);
         let own = self.closed(&own).into_owned();
         for (origin, number) in own.iter() {
