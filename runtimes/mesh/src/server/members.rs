@@ -286,6 +286,7 @@ impl Server {
         self.outgoing = crate::link::Outgoing::new();
         self.incoming = crate::link::Incoming::default();
         self.held.clear();
+        self.said = Clock::default();
         self.ack_due = false;
         if was != Some(seat.slot) {
             self.fill_nothing(seat.slot);

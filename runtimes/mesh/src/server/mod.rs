@@ -84,6 +84,8 @@ pub struct Server {
     ack_due: bool,
     /// Whether a timer is set for the link.
     again_set: bool,
+    /// What its successor knows to be stable, if nothing that was sent to it is lost.
+    said: Clock,
     /// What its successor has received, and so on, as far as the level needs it.
     held: Vec<Clock>,
     /// How many of its own versions may go round: those that are durable at level synced.
@@ -116,6 +118,7 @@ impl Server {
             incoming: Incoming::default(),
             ack_due: false,
             again_set: false,
+            said: Clock::default(),
             held: Vec::new(),
             free: 0,
             members: members::Watch::default(),
@@ -209,6 +212,7 @@ impl Node for Server {
             } => {
                 if self.is_of_epoch(now, from, epoch, out) {
                     self.told.stable.join(&stable);
+                    self.said.join(&stable);
                     self.on_ack(now, from, next, held);
                 }
             }
