@@ -134,7 +134,10 @@ fn plan(random: &mut Random, wish: Wish) -> (Config, SimConfig) {
 
 async fn trial(seed: u64, wish: Wish, world: World) -> Outcome {
     let mut random = world.random("plan");
-    let (config, network) = plan(&mut random, wish);
+    let (mut config, network) = plan(&mut random, wish);
+    if world.random("disseminate").below(8) == 0 {
+        config.timing.disseminate_every = Nanos::MAX;
+    }
     let (level, servers) = (config.level, config.servers.len() as u16);
     let quietly = network.network;
     let (mesh, bridge) = match wish.database {
