@@ -83,10 +83,10 @@ impl Line {
         reply.ok()?.ok()
     }
 
-    async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+    async fn ask(&self, first: Option<Nanos>, request: Request) -> Result<Reply, Failure> {
         let writes = matches!(request, Request::Write { .. } | Request::Update { .. });
         // When somebody was asked first who may have done it.
-        let mut doubtful = None;
+        let mut doubtful = first;
         for attempt in 0..ATTEMPTS {
             // The one on the same host is as good as any other if it is back.
             let server = self.servers[attempt as usize % self.servers.len()];
@@ -113,7 +113,16 @@ impl Line {
 impl Port for ServerPort {
     fn ask(&self, request: Request) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
         let line = Rc::clone(&self.0);
-        Box::pin(async move { line.ask(request).await })
+        Box::pin(async move { line.ask(None, request).await })
+    }
+
+    fn ask_again(
+        &self,
+        first: Nanos,
+        request: Request,
+    ) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
+        let line = Rc::clone(&self.0);
+        Box::pin(async move { line.ask(Some(first), request).await })
     }
 }
 
@@ -125,7 +134,10 @@ mod tests {
     use triptych_world::Options;
 
     /// Asks servers that answer this, the n-th time, or not. What they were told of the age.
-    fn ages(answers: &'static [Option<Failure>]) -> (Vec<Nanos>, Result<Reply, Failure>) {
+    fn ages(
+        first: Option<Nanos>,
+        answers: &'static [Option<Failure>],
+    ) -> (Vec<Nanos>, Result<Reply, Failure>) {
         World::simulate(1, Options::default(), move |world| async move {
             let told = Rc::new(RefCell::new(Vec::new()));
             let waiting = Waiting::default();
@@ -153,7 +165,11 @@ mod tests {
                 own: crate::context::Own::default(),
                 ops: Vec::new(),
             };
-            let reply = port.ask(request).await;
+            world.sleep(MS).await;
+            let reply = match first {
+                None => port.ask(request).await,
+                Some(first) => port.ask_again(first, request).await,
+            };
             let told = told.borrow().clone();
             (told, reply)
         })
@@ -162,12 +178,18 @@ mod tests {
 
     #[test]
     fn servers_are_told_when_something_was_asked_first_that_may_have_been_done() {
-        let (told, reply) = ages(&[Some(Failure::Unavailable), None, Some(Failure::Unknown)]);
+        let (told, reply) = ages(
+            None,
+            &[Some(Failure::Unavailable), None, Some(Failure::Unknown)],
+        );
         assert!(reply.is_ok(), "{reply:?}");
         assert_eq!(told[..2], [0, 0], "without effect, so it is the first time");
         assert_eq!(told[2], PATIENCE);
         assert!(told[3] >= PATIENCE, "{told:?}");
-        let (told, reply) = ages(&[None, Some(Failure::Forgotten)]);
+        let (told, reply) = ages(None, &[None, Some(Failure::Forgotten)]);
         assert_eq!((told.len(), reply), (2, Err(Failure::Forgotten)));
+        // Somebody has asked before, and says so.
+        let (told, _) = ages(Some(3), &[Some(Failure::Unavailable)]);
+        assert!(told[0] > 0 && told[1] > told[0], "{told:?}");
     }
 }

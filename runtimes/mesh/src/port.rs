@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use thiserror::Error;
 use triptych_api::{Change, Condition, Updated};
+use triptych_world::Nanos;
 
 /// What a client wants. Every request may be asked again, of the same server or of another one: reads
 /// change nothing, and a write counts once by its [`WriteId`]. Servers forget requests; who says truly
@@ -143,4 +144,19 @@ pub trait Port {
     /// # Errors
     /// [`Failure`]; never as a [`Reply::Failed`].
     fn ask(&self, request: Request) -> LocalBoxFuture<'static, Result<Reply, Failure>>;
+
+    /// Asks again what was asked before without an answer ([`Failure::Unknown`]): `first` is the time at
+    /// which it was asked first. Servers are told how long ago that is, so that a write that was done
+    /// then does not count twice. A port whose servers forget nothing need not do more than ask.
+    ///
+    /// # Errors
+    /// [`Failure`]; never as a [`Reply::Failed`].
+    fn ask_again(
+        &self,
+        first: Nanos,
+        request: Request,
+    ) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
+        let _ = first;
+        self.ask(request)
+    }
 }
