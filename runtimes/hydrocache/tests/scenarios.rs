@@ -251,7 +251,7 @@ fn fetched_too_early(bug: Option<Bug>) -> (Result<Vec<Option<i64>>, Failure>, Op
         };
         let mut other = Workflow::new(92);
         let later = bench.read(1, &mut other, A).await.unwrap();
-        out.replace((found, later));
+        *out.borrow_mut() = (found, later);
     });
     seen.replace((Ok(Vec::new()), None))
 }

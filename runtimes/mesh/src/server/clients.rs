@@ -260,11 +260,10 @@ impl Server {
         }
         match request {
             Request::Write { ops, .. } => Core::sound(ops)?,
-            Request::Update { condition, .. } => {
-                if condition.as_ref().is_some_and(|c| !is_flat(c, DEPTH)) {
-                    return bad("the condition is nested too deep");
-                }
-            }
+            Request::Update {
+                condition: Some(condition),
+                ..
+            } if !is_flat(condition, DEPTH) => return bad("the condition is nested too deep"),
             _ => {}
         }
         for clock in clocks_of(request) {

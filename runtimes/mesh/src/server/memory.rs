@@ -71,7 +71,8 @@ mod tests {
     /// A server alone, which accepts a request each time.
     fn accept(core: &mut Core, number: u64) {
         let write = WriteId { client: 1, number };
-        let ops = vec![(Key::new("t", "a"), Op::Put(Value::Int(1)))];
+        let key = Key::new("t", &(number % 2_000).to_string());
+        let ops = vec![(key, Op::Put(Value::Int(1)))];
         let nothing = Clock::default();
         let version = core.write(1, &nothing, &nothing, write, ops);
         core.arrive(&version.expect("it is sound"), 1, 1);
