@@ -47,7 +47,11 @@ impl Asked for triptych_log::Message {
 impl Asked for triptych_mesh::Message {
     fn question() -> Self {
         let request = triptych_mesh::Request::Status;
-        triptych_mesh::Message::Request { op: 0, request }
+        triptych_mesh::Message::Request {
+            op: 0,
+            age: 0,
+            request,
+        }
     }
 
     fn status(self) -> Option<Result<Status, String>> {

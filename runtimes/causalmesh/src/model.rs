@@ -457,7 +457,7 @@ fn answer(
             ops,
         } => {
             let known = core.known(write).is_some();
-            let version = core.write(servers, &deps, &own, write, ops)?;
+            let version = core.write(servers, &deps, &own.clock, write, ops)?;
             *sent = (!known).then(|| Arc::clone(&version));
             Reply::Written { version, stable }
         }

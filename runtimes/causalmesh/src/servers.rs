@@ -52,15 +52,24 @@ impl Servers {
             return Err(Error::Interrupted("there is no cache server".to_owned()));
         };
         let mut tried = 0;
+        // When it was asked first without an answer.
+        let mut doubtful = None;
         loop {
-            let ask = port.ask(request.clone());
+            let asked = world.now();
+            let ask = match doubtful {
+                None => port.ask(request.clone()),
+                Some(first) => port.ask_again(first, request.clone()),
+            };
             let failure = match world.effect(&effects.scope, point, ask).await {
                 Ok(Reply::Failed(failure)) | Err(failure) => failure,
                 Ok(reply) => return Ok(reply),
             };
             match failure {
                 Failure::SnapshotTooOld => return Err(Error::Aborted(failure.to_string())),
-                Failure::Unavailable | Failure::Unknown if tried < TRIES => {}
+                Failure::Unknown if tried < TRIES => {
+                    doubtful.get_or_insert(asked);
+                }
+                Failure::Unavailable if tried < TRIES => {}
                 failure => return Err(Error::Interrupted(failure.to_string())),
             }
             let most = PAUSE << tried;

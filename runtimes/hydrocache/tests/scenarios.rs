@@ -30,13 +30,21 @@ fn bench<F: Future<Output = ()> + 'static>(
     bug: Option<Bug>,
     body: impl FnOnce(Bench) -> F + 'static,
 ) {
+    let config = Config {
+        period,
+        bug,
+        ..Config::default()
+    };
+    bench_of(config, body);
+}
+
+/// Runs `body` on servers that are set up like this.
+fn bench_of<F: Future<Output = ()> + 'static>(
+    config: Config,
+    body: impl FnOnce(Bench) -> F + 'static,
+) {
     let run = World::simulate(1, Options::default(), move |world| async move {
         let site = site(&world).await;
-        let config = Config {
-            period,
-            bug,
-            ..Config::default()
-        };
         let cluster = start(&world, SimConfig::ideal(0.2), &site.store, 3, config);
         let ports = (0..3).map(|at| cluster.port(at)).collect();
         let bench = Bench {
@@ -165,6 +173,134 @@ fn seen_after_its_dependent(bug: Option<Bug>) -> Option<i64> {
 fn a_line_is_shown_with_what_it_depends_on_though_nothing_was_refreshed() {
     assert_eq!(seen_after_its_dependent(None), Some(2));
     assert_eq!(seen_after_its_dependent(Some(Bug::AdmitsAlone)), Some(1));
+}
+
+/// What server 1 shows of A and B some rounds after both were written elsewhere, if one fits into a
+/// round.
+fn refreshed(bug: Option<Bug>) -> [Option<i64>; 2] {
+    let seen = std::rc::Rc::new(std::cell::Cell::new([None; 2]));
+    let out = std::rc::Rc::clone(&seen);
+    let config = Config {
+        period: SECOND,
+        batch: 1,
+        bug,
+        ..Config::default()
+    };
+    bench_of(config, move |bench| async move {
+        bench.write(0, &[(A, 1)], Deps::new()).await;
+        bench.write(0, &[(B, 1)], Deps::new()).await;
+        for n in [A, B] {
+            let mut early = Workflow::new(n);
+            assert_eq!(bench.read(1, &mut early, n).await, Ok(Some(1)));
+            bench.end(early.root);
+        }
+        // Both become known between two rounds.
+        bench.world.sleep(2 * SECOND).await;
+        bench.write(0, &[(A, 2)], Deps::new()).await;
+        bench.write(0, &[(B, 2)], Deps::new()).await;
+        bench.world.sleep(5 * SECOND).await;
+        let mut shown = [None; 2];
+        for (shown, n) in shown.iter_mut().zip([A, B]) {
+            let mut late = Workflow::new(10 + n);
+            *shown = bench.read(1, &mut late, n).await.unwrap();
+        }
+        out.set(shown);
+    });
+    seen.get()
+}
+
+#[test]
+fn what_does_not_fit_into_a_round_is_fetched_in_the_next_one() {
+    assert_eq!(refreshed(None), [Some(2), Some(2)]);
+    let lost = refreshed(Some(Bug::LosesLeftovers));
+    assert!(lost.contains(&Some(1)), "{lost:?}");
+}
+
+/// What is found in A and B together if B depends on an A that is written only after the A before it
+/// was fetched for that. And what somebody else finds in A then.
+fn fetched_too_early(bug: Option<Bug>) -> (Result<Vec<Option<i64>>, Failure>, Option<i64>) {
+    let seen = std::rc::Rc::new(std::cell::RefCell::new((Ok(Vec::new()), None)));
+    let out = std::rc::Rc::clone(&seen);
+    bench(100 * SECOND, bug, move |bench| async move {
+        let clocks = bench.write(0, &[(A, 1)], Deps::new()).await;
+        let mut next = clocks[0].clone();
+        let (slot, many) = clocks[0].iter().next().unwrap();
+        next.raise(slot, many + 1);
+        let deps = BTreeMap::from([(key(A), next.clone())]);
+        bench.write(2, &[(B, 3)], deps).await;
+        let write = async {
+            bench.world.sleep(300 * MS).await;
+            let clocks = bench.write(0, &[(A, 2)], Deps::new()).await;
+            assert_eq!(clocks, [next]);
+        };
+        let look = bench.ask(
+            1,
+            Request::Read {
+                attempt: attempt(91),
+                read: Holds::new(),
+                seen: Holds::new(),
+                floor: Deps::new(),
+                keys: vec![key(A), key(B)],
+            },
+        );
+        let (found, ()) = futures_util::future::join(look, write).await;
+        let found = match found {
+            Reply::Read { got, .. } => Ok(got.iter().map(number).collect()),
+            Reply::Failed(failure) => Err(failure),
+            other => panic!("{other:?}"),
+        };
+        let mut other = Workflow::new(92);
+        let later = bench.read(1, &mut other, A).await.unwrap();
+        *out.borrow_mut() = (found, later);
+    });
+    seen.replace((Ok(Vec::new()), None))
+}
+
+#[test]
+fn a_line_that_was_fetched_before_its_dependent_is_fetched_again() {
+    let right = fetched_too_early(None);
+    assert_eq!(right, (Ok(vec![Some(2), Some(3)]), Some(2)));
+    let wrong = fetched_too_early(Some(Bug::DepsUnchecked));
+    // The cut has a B that is newer than its A. Whoever reads both notices, and nothing fits.
+    assert!(
+        matches!(wrong, (Err(Failure::Aborted(_)), Some(1))),
+        "{wrong:?}"
+    );
+}
+
+/// What a workflow finds in B, which depends on a newer A than the one that it has read, long after
+/// all servers show both.
+fn beside_an_older_line(bug: Option<Bug>) -> Result<Option<i64>, Failure> {
+    let seen = std::rc::Rc::new(std::cell::RefCell::new(Ok(None)));
+    let out = std::rc::Rc::clone(&seen);
+    bench(20 * MS, bug, move |bench| async move {
+        bench.write(0, &[(A, 1)], Deps::new()).await;
+        bench.write(0, &[(B, 1)], Deps::new()).await;
+        for at in 0..3 {
+            for n in [A, B] {
+                let mut early = Workflow::new(10 * n + at as u64);
+                assert_eq!(bench.read(at, &mut early, n).await, Ok(Some(1)));
+                bench.end(early.root);
+            }
+        }
+        let mut flow = Workflow::new(1);
+        assert_eq!(bench.read(1, &mut flow, A).await, Ok(Some(1)));
+        let clocks = bench.write(0, &[(A, 2)], Deps::new()).await;
+        bench.world.sleep(SECOND).await;
+        let deps = BTreeMap::from([(key(A), clocks[0].clone())]);
+        bench.write(0, &[(B, 2)], deps).await;
+        bench.world.sleep(SECOND).await;
+        *out.borrow_mut() = bench.read(2, &mut flow, B).await;
+    });
+    seen.replace(Ok(None))
+}
+
+#[test]
+fn a_dependency_is_stable_only_when_nobody_holds_something_older() {
+    let right = beside_an_older_line(None);
+    assert_ne!(right, Ok(Some(2)), "it sees A before it and B after it");
+    let wrong = beside_an_older_line(Some(Bug::CoversEarly));
+    assert_eq!(wrong, Ok(Some(2)));
 }
 
 #[test]

@@ -65,9 +65,10 @@ pub struct Timing {
     /// How often keepers write what is new to the backing store.
     pub store_every: Nanos,
     /// How often what is stable is applied at servers that nobody has asked for it; 0 is at once. The
-    /// published protocol never does ([`Nanos::MAX`]): what nobody depends on is seen at its tail only.
-    /// Then memory grows with every write, and since keepers write what is applied, the backing store
-    /// lacks what nobody has asked their server for.
+    /// published protocol never does ([`Nanos::MAX`]): what nobody depends on is seen at its tail only,
+    /// and memory grows with every write. With a backing store it is still applied at each round of
+    /// [`Timing::store_every`], since only what is applied can be written: that is then how long it may
+    /// not be seen.
     pub disseminate_every: Nanos,
     /// Writes are folded only when they could have been for this long: a snapshot of that age can
     /// still be read, and a request that is repeated within it is recognised.

@@ -22,10 +22,32 @@ pub struct Context {
     pub own: Vec<Arc<Version>>,
 }
 
+/// What a writer says of its own writes that may not be everywhere, instead of sending them along.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Own {
+    /// The join of their clocks: the next write has to cover it. It may count versions that were lost
+    /// and that the writer knows nothing of, which a head had counted for somebody else's sake.
+    pub clock: Clock,
+    /// The highest number of them at each origin. If one of those was lost, the writer is told so.
+    pub made: Clock,
+}
+
 /// A context that is none.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("not a context: {0}")]
 pub struct Malformed(pub String);
+
+impl Own {
+    /// What is to be said of some own writes.
+    pub fn of(versions: &[Arc<Version>]) -> Self {
+        let mut own = Own::default();
+        for version in versions {
+            own.clock.join(&version.clock);
+            own.made.raise(version.origin, version.number());
+        }
+        own
+    }
+}
 
 impl Context {
     /// Something was read.
@@ -66,10 +88,8 @@ impl Context {
     }
 
     /// What the client's next write has to cover besides [`Context::deps`].
-    pub fn own_clock(&self) -> Clock {
-        let mut clock = Clock::default();
-        self.own.iter().for_each(|own| clock.join(&own.clock));
-        clock
+    pub fn own_clock(&self) -> Own {
+        Own::of(&self.own)
     }
 
     /// The own writes that write one of these keys: all that a read of them needs.

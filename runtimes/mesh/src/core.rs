@@ -26,6 +26,7 @@
 
 mod copy;
 mod look;
+mod requests;
 mod ring;
 mod state;
 mod store;
@@ -36,6 +37,7 @@ pub use state::State;
 use crate::clock::{Clock, Slot};
 use crate::entry::Entry;
 use crate::version::{Key, Version, WriteId};
+use requests::Requests;
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -147,11 +149,8 @@ pub struct Core {
     pending: BTreeMap<Slot, VecDeque<Arc<Version>>>,
     /// The C-cache.
     lines: FxHashMap<Key, Line>,
-    /// The requests of what was received, so that none counts twice. Those of stable versions may be
-    /// forgotten.
-    requests: FxHashMap<WriteId, Arc<Version>>,
-    /// With more requests than this, stable ones are forgotten.
-    forget_at: usize,
+    /// The requests of what was received, so that none counts twice.
+    requests: Requests,
     /// Writes up to here may be folded: no write comes before one of them any more.
     horizon: Clock,
     /// Servers that are gone, and how many of their versions count.
@@ -174,8 +173,7 @@ impl Core {
             stable: Clock::default(),
             pending: BTreeMap::new(),
             lines: FxHashMap::default(),
-            requests: FxHashMap::default(),
-            forget_at: ring::REQUESTS,
+            requests: Requests::default(),
             horizon: Clock::default(),
             frozen: BTreeMap::new(),
         }

@@ -24,7 +24,7 @@ pub mod version;
 
 pub use clock::{Clock, Slot};
 pub use config::{Config, ConfigError, Level, Limits, Timing};
-pub use context::{Context, Malformed};
+pub use context::{Context, Malformed, Own};
 pub use core::{Arrived, Bug, Copied, Core, Refused, State};
 pub use entry::{Entry, Seen};
 pub use message::Message;

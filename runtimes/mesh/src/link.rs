@@ -54,7 +54,7 @@ impl Outgoing {
         if self.sent == 0 {
             self.at = now;
         }
-        let number = self.first + self.sent as u64;
+        let number = self.number();
         let items = self.items.range(self.sent..self.sent + many).cloned();
         let items = items.collect();
         self.sent += many;
@@ -80,6 +80,11 @@ impl Outgoing {
             self.sent -= many;
             self.at = now;
         }
+    }
+
+    /// The number of the next piece that is sent for the first time.
+    pub fn number(&self) -> u64 {
+        self.first + self.sent as u64
     }
 
     /// How much is not acknowledged.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use triptych_api::{Change, Value};
+use triptych_nodes::Nanos;
 
 /// What goes along the ring.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,6 +118,8 @@ pub enum Message {
     Request {
         /// The client's number for it.
         op: u64,
+        /// How long ago, in nanoseconds, the same was asked first and perhaps done; 0 the first time.
+        age: Nanos,
         /// What.
         request: Request,
     },
@@ -225,7 +228,7 @@ impl triptych_nodes::Message for Message {
     fn size(&self) -> usize {
         const HEAD: usize = 8;
         HEAD + match self {
-            Message::Request { request, .. } => request.size(),
+            Message::Request { age, request, .. } => usize::from(*age > 0) * 4 + request.size(),
             Message::Reply { reply, .. } => reply.size(),
             Message::Frame {
                 items,
@@ -355,7 +358,8 @@ impl Request {
             } => clock(snapshot) + versions(own) + keys(k),
             Request::Write { deps, own, ops, .. } => {
                 let ops = ops.iter().map(|(key, op)| key.size() + op.size());
-                16 + clock(deps) + clock(own) + ops.sum::<usize>()
+                let own = clock(&own.clock) + clock(&own.made);
+                16 + clock(deps) + own + ops.sum::<usize>()
             }
             Request::Update {
                 deps,

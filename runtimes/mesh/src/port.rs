@@ -1,6 +1,7 @@
 //! What a client asks of a server, and what it is told.
 
 use crate::clock::{Clock, Slot};
+use crate::context::Own;
 use crate::entry::Seen;
 use crate::version::{Key, Op, Version, WriteId};
 use futures_util::future::LocalBoxFuture;
@@ -8,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use thiserror::Error;
 use triptych_api::{Change, Condition, Updated};
+use triptych_world::Nanos;
 
 /// What a client wants. Every request may be asked again, of the same server or of another one: reads
-/// change nothing, and a write counts once by its [`WriteId`].
+/// change nothing, and a write counts once by its [`WriteId`]. Servers forget requests; who says truly
+/// when it asked first is refused rather than counted twice ([`Failure::Forgotten`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// The values of some keys, as one look.
@@ -37,8 +40,8 @@ pub enum Request {
         write: WriteId,
         /// What the client depends on.
         deps: Clock,
-        /// The join of the clocks of its own writes that may not be everywhere.
-        own: Clock,
+        /// Its own writes that may not be everywhere.
+        own: Own,
         /// The writes; no key twice.
         ops: Vec<(Key, Op)>,
     },
@@ -122,6 +125,9 @@ pub enum Failure {
     /// allows.
     #[error("versions of {0} that this depends on were lost with it")]
     Lost(Slot),
+    /// It was asked first so long ago that the server does not know any more whether it was done.
+    #[error("whether it was done is forgotten")]
+    Forgotten,
     /// A snapshot that cannot be served any more.
     #[error("the snapshot is too old")]
     SnapshotTooOld,
@@ -138,4 +144,19 @@ pub trait Port {
     /// # Errors
     /// [`Failure`]; never as a [`Reply::Failed`].
     fn ask(&self, request: Request) -> LocalBoxFuture<'static, Result<Reply, Failure>>;
+
+    /// Asks again what was asked before without an answer ([`Failure::Unknown`]): `first` is the time at
+    /// which it was asked first. Servers are told how long ago that is, so that a write that was done
+    /// then does not count twice. A port whose servers forget nothing need not do more than ask.
+    ///
+    /// # Errors
+    /// [`Failure`]; never as a [`Reply::Failed`].
+    fn ask_again(
+        &self,
+        first: Nanos,
+        request: Request,
+    ) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
+        let _ = first;
+        self.ask(request)
+    }
 }

@@ -55,8 +55,8 @@ impl Op {
 }
 
 /// Which request of which client a write is: whoever repeats a request that may have been lost uses
-/// the same one, and it counts once. Nobody uses it for anything else, nor long after the first time:
-/// servers forget it once everybody has the write.
+/// the same one, and it counts once. Nobody uses it for anything else. Servers forget it a while after
+/// everybody has the write; from then on it is refused ([`crate::Failure::Forgotten`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WriteId {
     /// The client: a number that no other client ever has.

@@ -5,7 +5,8 @@ mod mesh_world;
 
 use mesh_world::judge::{Event, History, Shown, judge};
 use mesh_world::trial::{self, Outcome, Wish};
-use triptych_mesh::{Level, NodeBug};
+use triptych_mesh::Level;
+use triptych_world::{MS, SECOND};
 
 fn complain(outcome: &Outcome) {
     assert!(
@@ -62,6 +63,28 @@ fn a_server_may_miss_the_epoch_in_which_it_becomes_whole() {
     }
 }
 
+/// A client wrote at a server that had not heard how many versions of a dead one count, and then at
+/// one that had. Its own writes were shown in the wrong order to it until they were everywhere. `lost`
+/// constructs it.
+#[test]
+fn own_writes_that_count_a_lost_one_keep_their_order() {
+    complain(&trial::run(20128));
+}
+
+/// One that goes round in circles is a failed one.
+#[test]
+fn a_trial_that_does_not_end_is_given_up_with_words() {
+    for most in [(200 * MS, u64::MAX), (600 * SECOND, 100)] {
+        let wish = Wish {
+            most: Some(most),
+            ..Wish::default()
+        };
+        let outcome = trial::run_as(7, wish);
+        let words = outcome.wrong.first().map_or("", String::as_str);
+        assert!(words.starts_with("it does not end"), "{words:?}");
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let (first, second) = (trial::run(3), trial::run(3));
@@ -84,7 +107,9 @@ fn many() {
     let mut level = Level::ALL.into_iter();
     let level = level.find(|level| Some(level.name()) == named.as_deref());
     let (mut bad, mut ruined, mut epochs) = (0, 0, 0);
+    let (mut joins, mut took, mut longest, mut packets) = (0, 0, 0, 0);
     let mut counts = mesh_world::client::Counts::default();
+    let mut harm = mesh_world::chaos::Harm::default();
     for seed in from..from + many {
         let wish = Wish {
             level,
@@ -97,6 +122,11 @@ fn many() {
         let outcome = trial::run_as(seed, wish);
         ruined += u64::from(outcome.ruined);
         epochs += outcome.epochs;
+        joins += (outcome.slots as u64).saturating_sub(u64::from(outcome.servers));
+        took += outcome.took;
+        longest = longest.max(outcome.took);
+        packets = packets.max(outcome.packets);
+        harm.add(&outcome.harm);
         counts.looks += outcome.counts.looks;
         counts.acknowledged += outcome.counts.acknowledged;
         counts.unknown += outcome.counts.unknown;
@@ -123,7 +153,12 @@ fn many() {
             );
         }
     }
-    println!("{many} trials, {bad} bad, {ruined} ruined, {epochs} epochs, {counts:?}");
+    println!("{many} trials, {bad} bad, {ruined} ruined; {epochs} epochs, {joins} joins, {harm:?}");
+    println!(
+        "{counts:?}, {} s of virtual time; at most {} ms and {packets} messages in one",
+        took / SECOND,
+        longest / MS
+    );
     assert_eq!(bad, 0);
 }
 
@@ -241,10 +276,17 @@ fn the_judge_sees_spoilt_histories() {
     });
     says(&wrong, "has replaced");
     let wrong = spoilt(&|history| {
-        history.events.push(Event::Lost { slot: 0 });
+        let own = vec![(0, u64::MAX)];
+        history.events.push(Event::Lost { slot: 0, own });
         true
     });
-    says(&wrong, "were lost");
+    says(&wrong, "told that versions of 0 were lost");
+    let wrong = spoilt(&|history| {
+        let own = vec![(0, 1), (1, u64::MAX)];
+        history.events.push(Event::Lost { slot: 0, own });
+        true
+    });
+    says(&wrong, "told that others' versions of 0 were lost");
     let wrong = spoilt(&|history| {
         let covered = history.events.iter_mut().rev();
         let mut clocks = covered.filter_map(|event| match event {
@@ -257,17 +299,4 @@ fn the_judge_sees_spoilt_histories() {
             .is_some()
     });
     says(&wrong, "does not cover");
-}
-
-/// Which seeds show which defects: `cargo test -p triptych-mesh --test faults -- --ignored
-/// which_seeds --nocapture`.
-#[test]
-#[ignore = "for whoever chooses seeds"]
-fn which_seeds() {
-    for bug in NodeBug::ALL {
-        for level in Level::ALL {
-            let found = trial::first_seen(bug, Some(level), 25);
-            println!("{bug:?} {level:?}: {found:?}");
-        }
-    }
 }

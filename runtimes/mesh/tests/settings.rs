@@ -9,11 +9,12 @@ use triptych_nodes::NodeId;
 use triptych_world::{MS, Nanos, SECOND};
 
 /// The published protocol, in which nobody is told what is stable: a version is seen at its tail, and
-/// elsewhere only by somebody who depends on it.
+/// elsewhere only by somebody who depends on it, until it is written to the backing store.
 #[test]
 fn without_dissemination_a_version_is_seen_where_it_is_asked_for() {
     let mut config = Config::of(3, Level::Async);
     config.timing.disseminate_every = Nanos::MAX;
+    config.timing.store_every = 3_600 * SECOND;
     let verdict = on_cluster(config, None, |it| async move {
         let key = doc("a");
         it.warm(&key).await?;
@@ -44,10 +45,41 @@ fn without_dissemination_a_version_is_seen_where_it_is_asked_for() {
     assert_eq!(verdict, Ok(()));
 }
 
+/// What nobody asks for is written to the backing store all the same, and a server that has no room
+/// for it may forget it.
+#[test]
+fn without_dissemination_what_is_stable_is_stored() {
+    let mut config = Config::of(3, Level::Async);
+    config.timing.disseminate_every = Nanos::MAX;
+    config.limits.cache_keys = 2;
+    let verdict = on_cluster(config, None, |it| async move {
+        let keys: Vec<_> = (0..8).map(|nth| doc(&format!("k{nth}"))).collect();
+        for server in [S1, S2, S3] {
+            for key in &keys {
+                it.add(server, key).await?;
+            }
+        }
+        it.quiet().await?;
+        for key in &keys {
+            let n = it.stored(key);
+            ensure(n == 3, &format!("{n} of 3 writes are stored"))?;
+        }
+        let room = |server| it.mesh.gauge(server, "keys").is_some_and(|keys| keys <= 2);
+        let all = || [S1, S2, S3].into_iter().all(room);
+        it.until(all, "nothing is forgotten").await?;
+        for server in [S1, S2, S3] {
+            it.comes_to(server, &keys[0], 3).await?;
+        }
+        Ok(())
+    });
+    assert_eq!(verdict, Ok(()));
+}
+
 #[test]
 fn writes_go_on_without_dissemination_and_stop_when_nothing_becomes_stable() {
     let mut config = Config::of(3, Level::Async);
     config.timing.disseminate_every = Nanos::MAX;
+    config.timing.store_every = 3_600 * SECOND;
     config.limits.unstable = 5;
     let verdict = on_cluster(config, None, |it| async move {
         let key = doc("a");

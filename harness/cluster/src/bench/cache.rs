@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use triptych_load::pool::Cancel;
-use triptych_mesh::{Clock, Failure, Op as Write, Port, Reply, Request, Seen, WriteId};
+use triptych_mesh::{Clock, Failure, Op as Write, Own, Port, Reply, Request, Seen, WriteId};
 use triptych_world::{MS, Nanos, SECOND, World, mix};
 
 /// One load.
@@ -235,7 +235,7 @@ impl Target<'_> {
                         number: part as u64,
                     },
                     deps: Clock::default(),
-                    own: Clock::default(),
+                    own: Own::default(),
                     ops: keys.iter().map(write).collect(),
                 };
                 let asked = self.insist(&ports[part % ports.len()], request);
@@ -324,10 +324,17 @@ impl Target<'_> {
     /// Asks the same again while servers are busy: a write counts once.
     async fn insist(&self, port: &Rc<dyn Port>, request: Request) -> Result<Reply, BenchError> {
         let mut failure = Failure::Unavailable;
+        let first = self.world.now();
         for attempt in 1..=30 {
-            match port.ask(request.clone()).await {
+            let asked = match failure {
+                Failure::Unknown => port.ask_again(first, request.clone()),
+                _ => port.ask(request.clone()),
+            };
+            match asked.await {
                 Ok(reply) => return Ok(reply),
-                Err(again @ (Failure::Unavailable | Failure::Unknown)) => failure = again,
+                Err(Failure::Unknown) => failure = Failure::Unknown,
+                // Without effect this time; an earlier one may have had one.
+                Err(Failure::Unavailable) => {}
                 Err(failure) => return Err(BenchError(failure.to_string())),
             }
             self.world.sleep(attempt * 10 * MS).await;

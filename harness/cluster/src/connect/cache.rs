@@ -14,7 +14,7 @@ use triptych_mesh::line::{ServerPort, Waiting};
 use triptych_mesh::{Failure, Message, Port, Reply, Request};
 use triptych_nodes::NodeId;
 use triptych_nodes::tcp::{Book, Client, Event, Limits};
-use triptych_world::World;
+use triptych_world::{Nanos, World};
 
 /// Connects to a ring; the server at this place of the file is asked first.
 ///
@@ -93,6 +93,14 @@ impl TcpPort {
 impl Port for TcpPort {
     fn ask(&self, request: Request) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
         self.port.ask(request)
+    }
+
+    fn ask_again(
+        &self,
+        first: Nanos,
+        request: Request,
+    ) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
+        self.port.ask_again(first, request)
     }
 }
 

@@ -34,7 +34,7 @@ pub struct CacheFile {
     pub merging: Merging,
     /// Whether servers apply what is known to be everywhere although nobody has asked them for it.
     /// Without that, as in the published protocol, a write is seen at one server, and elsewhere by
-    /// those who depend on it.
+    /// those who depend on it, until it is written to the database.
     #[serde(default = "yes")]
     pub disseminate: bool,
     /// The folder of the nodes' stores, log files and process ids; by default

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use triptych_world::Nanos;
 
 /// All that a server has, for one that has nothing, but what that one can get from the backing store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Copied {
     frozen: BTreeMap<Slot, u64>,
     /// The versions that are not known to be stable, of each origin in order.
     pub log: Vec<Arc<Version>>,
+    /// For how long, in nanoseconds, requests had been known.
+    pub known_for: Nanos,
 }
 
 impl Copied {
@@ -53,6 +56,7 @@ impl Core {
             state,
             frozen: self.frozen.clone(),
             log: Vec::new(),
+            known_for: 0,
         }
     }
 
@@ -83,7 +87,7 @@ impl Core {
             pending.retain(|version| version.number() <= upto);
         }
         let gone = |version: &Arc<Version>| version.origin == slot && version.number() > upto;
-        self.requests.retain(|_, version| !gone(version));
+        self.requests.drop_lost(gone);
         for clock in [&mut self.clock, &mut self.received] {
             if clock.get(slot) > upto {
                 clock.lower(slot, upto);

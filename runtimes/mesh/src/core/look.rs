@@ -12,6 +12,7 @@ use super::{Bug, Core, Refused};
 use crate::clock::Clock;
 use crate::entry::{Entry, Seen};
 use crate::version::{Key, Op, Version, WriteId};
+use std::borrow::Cow;
 use std::sync::Arc;
 use triptych_api::model::Map;
 use triptych_api::{Change, Condition, Updated, Value, apply};
@@ -65,11 +66,48 @@ impl Core {
 
     fn look(&self, key: &Key, own: &[Arc<Version>]) -> Seen {
         // A client's own writes that reads do not see here yet.
-        let own = of_key(own, key, &self.applied);
+        let own = self.unseen(own, key, &self.applied);
         match self.lines.get(key) {
-            Some(line) => line.entry.seen_with(own),
-            None => Entry::default().seen_with(own),
+            Some(line) => line.entry.seen_with(of_all(&own)),
+            None => Entry::default().seen_with(of_all(&own)),
         }
+    }
+
+    /// Those of a client's own writes of a key that a clock does not count, with the clocks by which
+    /// they are ordered in the end. The versions themselves may count what was lost with a server
+    /// ([`Core::real`]), if their heads had not heard of that.
+    fn unseen<'a>(
+        &self,
+        own: &'a [Arc<Version>],
+        key: &Key,
+        counted: &Clock,
+    ) -> Vec<(Cow<'a, Clock>, WriteId, &'a Op)> {
+        let mut unseen = Vec::new();
+        for version in own.iter().filter(|own| !own.is_counted_by(counted)) {
+            let mut ops = version.ops.iter();
+            if let Some((_, op)) = ops.find(|(written, _)| written == key) {
+                let clock = self.real_among(version, own);
+                unseen.push((clock, version.write, op));
+            }
+        }
+        unseen
+    }
+
+    /// The clock of one of a client's own versions, without what it counts of lost ones: as far as
+    /// this server has heard of that, or the head of a later one of those versions had. That one's
+    /// clock would cover this one's otherwise.
+    fn real_among<'a>(&self, version: &'a Version, own: &[Arc<Version>]) -> Cow<'a, Clock> {
+        let mut clock = self.real(&version.clock);
+        for later in own
+            .iter()
+            .filter(|later| version.is_counted_by(&later.clock))
+        {
+            if !later.clock.covers(&clock) {
+                let both = clock.meet(&later.clock);
+                clock = Cow::Owned(both);
+            }
+        }
+        clock
     }
 
     /// The values of some keys as of a snapshot: what exactly the versions that a clock counts make,
@@ -91,9 +129,26 @@ impl Core {
             let line = self.lines.get(key);
             let entry = line.map_or_else(|| Some(Entry::default()), |l| l.entry.at(snapshot));
             let entry = entry.ok_or(Refused::SnapshotTooOld)?;
-            Ok(entry.seen_with(of_key(own, key, snapshot)))
+            let own = self.unseen(own, key, snapshot);
+            Ok(entry.seen_with(of_all(&own)))
         };
         keys.iter().map(then).collect()
+    }
+
+    /// Whether some writes can be made at once, by anybody.
+    ///
+    /// # Errors
+    /// [`Refused::Malformed`] if there is nothing to write, or a key twice.
+    pub fn sound(ops: &[(Key, Op)]) -> Result<(), Refused> {
+        if ops.is_empty() {
+            return Err(Refused::Malformed("a write of nothing"));
+        }
+        let twice = ops.iter().enumerate();
+        let mut twice = twice.map(|(at, (key, _))| ops[..at].iter().any(|(it, _)| it == key));
+        match twice.any(|twice| twice) {
+            true => Err(Refused::Malformed("a key is written twice at once")),
+            false => Ok(()),
+        }
     }
 
     /// Accepts a write of a client that depends on `deps` and has made `own` before. Nothing shows it
@@ -116,14 +171,7 @@ impl Core {
         if let Some(known) = self.known(write) {
             return Ok(known);
         }
-        if ops.is_empty() {
-            return Err(Refused::Malformed("a write of nothing"));
-        }
-        let twice = ops.iter().enumerate();
-        let mut twice = twice.map(|(at, (key, _))| ops[..at].iter().any(|(it, _)| it == key));
-        if twice.any(|twice| twice) {
-            return Err(Refused::Malformed("a key is written twice at once"));
-        }
+        Self::sound(&ops)?;
         let own = self.real(own);
         let own = self.closed(&own).into_owned();
         for (origin, number) in own.iter() {
@@ -178,14 +226,9 @@ impl Core {
     }
 }
 
-/// Those of a client's own writes of a key that a clock does not count.
-fn of_key<'a>(
-    own: &'a [Arc<Version>],
-    key: &'a Key,
-    counted: &'a Clock,
+fn of_all<'a>(
+    own: &'a [(Cow<'a, Clock>, WriteId, &'a Op)],
 ) -> impl Iterator<Item = (&'a Clock, WriteId, &'a Op)> {
-    let unseen = own.iter().filter(|own| !own.is_counted_by(counted));
-    let ops = unseen.flat_map(|own| own.ops.iter().map(move |op| (own, op)));
-    let ops = ops.filter(move |(_, (written, _))| written == key);
-    ops.map(|(own, (_, op))| (&own.clock, own.write, op))
+    let all = own.iter();
+    all.map(|(clock, write, op)| (clock.as_ref(), *write, *op))
 }

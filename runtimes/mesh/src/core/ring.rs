@@ -2,13 +2,9 @@
 
 use super::{Arrived, Bug, Core};
 use crate::clock::{Clock, Slot};
-use crate::version::{Version, WriteId};
+use crate::version::Version;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// So many requests are remembered before stable ones are forgotten. Somebody who asks again later
-/// than this is not recognised.
-pub(super) const REQUESTS: usize = 1 << 14;
 
 impl Core {
     pub(super) fn keep(&mut self, version: &Arc<Version>) {
@@ -19,16 +15,7 @@ impl Core {
             let pending = self.pending.entry(origin).or_default();
             pending.push_back(Arc::clone(version));
         }
-        let request = self.requests.entry(version.write);
-        request.or_insert_with(|| Arc::clone(version));
-    }
-
-    /// The version that a request has become, if it has come here.
-    pub fn known(&self, write: WriteId) -> Option<Arc<Version>> {
-        match self.bug {
-            Some(Bug::CountsTwice) => None,
-            _ => self.requests.get(&write).cloned(),
-        }
+        self.requests.take(version);
     }
 
     /// A version has come along a ring of `ring` servers; this is its `hop`-th hop. On a ring of one,
@@ -64,7 +51,7 @@ impl Core {
         let real = self.real(&version.clock);
         self.clock.join(&real);
         self.stable.join(&real);
-        self.forget_requests();
+        self.requests.forget(&self.stable);
         Arrived::Stable
     }
 
@@ -78,7 +65,7 @@ impl Core {
         }
         if self.integrate(stable).is_ok() {
             self.stable.join(stable);
-            self.forget_requests();
+            self.requests.forget(&self.stable);
             return true;
         }
         // What has come of it may lack something that it depends on; then that is for later.
@@ -87,16 +74,6 @@ impl Core {
             self.stable.join(&here);
         }
         false
-    }
-
-    fn forget_requests(&mut self) {
-        if self.requests.len() > self.forget_at {
-            let stable = &self.stable;
-            self.requests
-                .retain(|_, version| !version.is_counted_by(stable));
-            // Those that are left are looked at again only when there are twice as many.
-            self.forget_at = REQUESTS.max(2 * self.requests.len());
-        }
     }
 
     /// The versions of an origin that it has and that are not applied, in order.

@@ -35,7 +35,7 @@ impl Core {
         let entries = entries.map(|(key, line)| (key.clone(), line.entry.clone(), line.whole));
         let mut entries: Vec<_> = entries.collect();
         entries.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
-        let mut requests: Vec<_> = self.requests.values().cloned().collect();
+        let mut requests: Vec<_> = self.requests.all().cloned().collect();
         requests.sort_unstable_by_key(|version| version.write);
         State {
             clock: self.clock.clone(),
@@ -65,8 +65,8 @@ impl Core {
         core.lines = lines
             .map(|(key, entry, whole)| (key, Line { entry, whole }))
             .collect();
-        let requests = state.requests.into_iter();
-        core.requests = requests.map(|version| (version.write, version)).collect();
+        let requests = state.requests.iter();
+        requests.for_each(|version| core.requests.take(version));
         core
     }
 }

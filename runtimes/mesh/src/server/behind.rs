@@ -352,6 +352,8 @@ impl Server {
         if !self.is_whole() {
             return;
         }
+        // Only what is applied is written, so what is stable is applied now, if it was not before.
+        self.apply_stable();
         // What is about to be stable in this turn must be known to be dirty.
         self.trim_log();
         let stored = &self.told.stored;

@@ -4,7 +4,8 @@
 use super::desk::Parked;
 use super::{NodeBug, Outbox, Server};
 use crate::clock::{Clock, Slot};
-use crate::core::Refused;
+use crate::context::Own;
+use crate::core::{Core, Refused};
 use crate::port::{Failure, Reply, Request};
 use crate::version::{Key, Op, Version, WriteId};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use triptych_nodes::Nanos;
 const DEPTH: usize = 32;
 /// More writes than one server ever accepts: a clock that counts more is made up.
 const IMPOSSIBLE: u64 = 1 << 48;
+const NEVER_MADE: &str = "a clock counts writes that were never made";
 
 /// Why a request is not answered now.
 pub(super) enum Stop {
@@ -83,15 +85,15 @@ impl Server {
                 gauges: gauges.collect(),
             }));
         }
+        self.check_form(&parked.request)?;
         if !self.may_serve(now) {
             return Err(Stop::Fail(Failure::Unavailable));
         }
-        self.check_clocks(parked, out)?;
+        self.check_clocks(now, parked, out)?;
         let slots = self.ring.slots();
         let stable = self.core.stable().clone();
         match &parked.request {
             Request::Read { deps, own, keys } => {
-                self.check_keys(keys.len())?;
                 self.check_own(own)?;
                 let seen = self.core.read(slots, deps, own, keys)?;
                 self.behind.used(keys);
@@ -102,7 +104,6 @@ impl Server {
                 own,
                 keys,
             } => {
-                self.check_keys(keys.len())?;
                 self.check_own(own)?;
                 let seen = self.core.read_at(slots, snapshot, own, keys)?;
                 self.behind.used(keys);
@@ -120,10 +121,9 @@ impl Server {
                 own,
                 ops,
             } => {
-                self.check_keys(ops.len())?;
-                self.check_own_clock(own)?;
-                self.check_received(deps)?;
-                let version = self.write(*write, deps, own, ops.clone(), out)?;
+                self.check_age(parked, *write)?;
+                self.check_made(&own.made)?;
+                let version = self.write(*write, deps, &own.clock, ops.clone(), out)?;
                 let number = self.promise(&version)?;
                 Ok(done(number, Reply::Written { version, stable }))
             }
@@ -136,9 +136,7 @@ impl Server {
                 changes,
             } => {
                 self.check_own(own)?;
-                if condition.as_ref().is_some_and(|c| !is_flat(c, DEPTH)) {
-                    return bad("the condition is nested too deep");
-                }
+                self.check_age(parked, *write)?;
                 self.update(*write, deps, own, key, condition.as_ref(), changes, out)
             }
             Request::Status => bad("it was answered above"),
@@ -185,8 +183,7 @@ impl Server {
         let mut number = 0;
         let mut version = None;
         if updated.applied {
-            let mut clock = Clock::default();
-            own.iter().for_each(|own| clock.join(&own.clock));
+            let clock = Own::of(own).clock;
             let op = match self.config.compat {
                 true => Op::Put(document),
                 false => Op::Change(changes.to_vec()),
@@ -224,7 +221,12 @@ impl Server {
             return Err(Stop::Fail(Failure::Unavailable));
         }
         let slots = self.ring.slots();
-        let version = self.core.write(slots, deps, own, write, ops)?;
+        let version = self.core.write(slots, deps, own, write, ops);
+        let version = version.map_err(|refused| match refused {
+            // What it depends on is here.
+            Refused::Missing { .. } => Refused::Malformed(NEVER_MADE),
+            other => other,
+        })?;
         self.accepted(&version, out);
         Ok(version)
     }
@@ -245,57 +247,99 @@ impl Server {
 
     // ---- What a request may say ----
 
-    fn check_keys(&self, many: usize) -> Result<(), Stop> {
-        match many > self.config.limits.request_keys {
-            true => bad("too many keys"),
-            false => Ok(()),
-        }
-    }
-
-    /// Clocks name only servers that were, and count nothing impossible.
-    fn check_clocks(&mut self, parked: &Parked, out: &mut Outbox) -> Result<(), Stop> {
-        let (deps, own, versions): (_, _, &[Arc<Version>]) = match &parked.request {
-            Request::Read { deps, own, .. } => (deps, None, own),
-            Request::ReadAt { snapshot, own, .. } => (snapshot, None, own),
-            Request::Write { deps, own, .. } => (deps, Some(own), &[]),
-            Request::Update { deps, own, .. } => (deps, None, own),
-            Request::Snapshot { deps } => (deps, None, &[]),
-            Request::Status => return Ok(()),
+    /// What can be told without a look at anything but the request: it is refused in the same way
+    /// whatever state the server is in.
+    fn check_form(&self, request: &Request) -> Result<(), Stop> {
+        let keys = match request {
+            Request::Read { keys, .. } | Request::ReadAt { keys, .. } => keys.len(),
+            Request::Write { ops, .. } => ops.len(),
+            Request::Update { .. } | Request::Snapshot { .. } | Request::Status => 1,
         };
-        let slots = self.ring.slots();
-        let clocks = versions.iter().map(|version| &version.clock);
-        let clocks = clocks.chain(own).chain([deps]);
-        let mut wide = false;
-        for clock in clocks {
-            wide |= clock.width() > slots;
+        if keys > self.config.limits.request_keys {
+            return bad("too many keys");
+        }
+        match request {
+            Request::Write { ops, .. } => Core::sound(ops)?,
+            Request::Update {
+                condition: Some(condition),
+                ..
+            } if !is_flat(condition, DEPTH) => return bad("the condition is nested too deep"),
+            _ => {}
+        }
+        for clock in clocks_of(request) {
             if clock.iter().any(|(_, count)| count >= IMPOSSIBLE) {
                 return bad("a clock counts more writes than there can be");
             }
+        }
+        match own_of(request).iter().all(|own| own.number() > 0) {
+            true => Ok(()),
+            false => bad("a write without a number"),
+        }
+    }
+
+    /// Clocks name only servers that were, and count only what was made. A client may know a newer ring
+    /// than this server: before it refuses a clock, it asks for the row.
+    fn check_clocks(&mut self, now: Nanos, parked: &Parked, out: &mut Outbox) -> Result<(), Stop> {
+        let slots = self.ring.slots();
+        let mut wide = false;
+        for clock in clocks_of(&parked.request) {
+            wide |= clock.width() > slots;
             if let Some(slot) = self.slot
                 && clock.get(slot) > self.core.received().get(slot)
             {
-                return bad("a clock counts writes that this server has not made");
+                return bad(NEVER_MADE);
             }
-        }
-        let numbered = |version: &Arc<Version>| version.number() > 0;
-        if !versions.iter().all(numbered) {
-            return bad("a write without a number");
         }
         if wide {
-            // Perhaps the ring has changed.
-            if !self.config.backed || self.members.row_at > parked.since {
-                return bad("a clock names a server that never was");
-            }
-            self.seek_ring(parked.since, out);
-            return Err(Stop::More);
+            self.be_sure(now, parked, out)?;
+            return bad("a clock names a server that never was");
         }
+        let Some(deps) = deps_of(&parked.request) else {
+            return Ok(());
+        };
         // Of servers whose data were lost with all others, only what the store had is left.
         let ruined = Slot(self.ring.ruined);
         let mut lost = deps.iter();
         let lost = lost.find(|&(slot, n)| slot < ruined && n > self.ring.ruins.get(slot));
-        match lost {
-            Some((slot, _)) => Err(Stop::Fail(Failure::Lost(slot))),
-            None => Ok(()),
+        if let Some((slot, _)) = lost {
+            return Err(Stop::Fail(Failure::Lost(slot)));
+        }
+        // Everything that somebody depends on is everywhere; but the word of how many versions of a
+        // dead server count may be on its way.
+        let (received, ring) = (self.core.received(), &self.ring);
+        if received.covers(deps) {
+            return Ok(());
+        }
+        let deps = self.core.real(deps);
+        let mut missing = deps.iter().filter(|&(slot, n)| n > received.get(slot));
+        let Some((slot, _)) = missing.next() else {
+            return Ok(());
+        };
+        match ring.seat(slot).is_some_and(|seat| seat.is_alive()) {
+            true => {
+                self.be_sure(now, parked, out)?;
+                bad(NEVER_MADE)
+            }
+            false => Err(Stop::More),
+        }
+    }
+
+    /// The ring was still this one after the request had come.
+    fn be_sure(&mut self, now: Nanos, parked: &Parked, out: &mut Outbox) -> Result<(), Stop> {
+        if !self.config.backed || self.members.row_at >= parked.since {
+            return Ok(());
+        }
+        self.seek_ring(now, out);
+        Err(Stop::More)
+    }
+
+    /// If it was asked before, it is known whether it was done.
+    fn check_age(&self, parked: &Parked, write: WriteId) -> Result<(), Stop> {
+        let first = parked.since.saturating_sub(parked.age);
+        let sure = parked.age == 0 || first >= self.memory.since(&self.core);
+        match sure || self.core.known(write).is_some() {
+            true => Ok(()),
+            false => Err(Stop::Fail(Failure::Forgotten)),
         }
     }
 
@@ -312,20 +356,12 @@ impl Server {
         }
     }
 
-    fn check_own_clock(&self, own: &Clock) -> Result<(), Stop> {
+    fn check_made(&self, made: &Clock) -> Result<(), Stop> {
         let frozen = self.core.frozen().iter();
-        let mut lost = frozen.filter(|&(&slot, &upto)| own.get(slot) > upto);
+        let mut lost = frozen.filter(|&(&slot, &upto)| made.get(slot) > upto);
         match lost.next() {
             Some((&slot, _)) => Err(Stop::Fail(Failure::Lost(slot))),
             None => Ok(()),
-        }
-    }
-
-    /// Everything that the writer depends on is here; it is everywhere.
-    fn check_received(&self, deps: &Clock) -> Result<(), Stop> {
-        match self.core.received().covers(&self.core.real(deps)) {
-            true => Ok(()),
-            false => Err(Stop::More),
         }
     }
 
@@ -340,6 +376,39 @@ impl Server {
         let lapsed = !self.has_lease(now) && !self.has_bug(NodeBug::RemovedServes);
         self.is_whole() && !lapsed
     }
+}
+
+/// What a request depends on.
+fn deps_of(request: &Request) -> Option<&Clock> {
+    match request {
+        Request::Read { deps, .. }
+        | Request::Write { deps, .. }
+        | Request::Update { deps, .. }
+        | Request::Snapshot { deps } => Some(deps),
+        Request::ReadAt { snapshot, .. } => Some(snapshot),
+        Request::Status => None,
+    }
+}
+
+/// The own versions that a request brings along.
+fn own_of(request: &Request) -> &[Arc<Version>] {
+    match request {
+        Request::Read { own, .. } | Request::ReadAt { own, .. } | Request::Update { own, .. } => {
+            own
+        }
+        Request::Write { .. } | Request::Snapshot { .. } | Request::Status => &[],
+    }
+}
+
+/// All clocks in a request.
+fn clocks_of(request: &Request) -> impl Iterator<Item = &Clock> {
+    let said = match request {
+        Request::Write { own, .. } => Some([&own.clock, &own.made]),
+        _ => None,
+    };
+    let own = own_of(request).iter().map(|own| &own.clock);
+    own.chain(said.into_iter().flatten())
+        .chain(deps_of(request))
 }
 
 fn done(number: u64, reply: Reply) -> Done {

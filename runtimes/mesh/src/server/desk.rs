@@ -15,7 +15,10 @@ pub(super) struct Parked {
     pub(super) from: Peer,
     pub(super) op: u64,
     pub(super) request: Request,
+    /// When it came.
     pub(super) since: Nanos,
+    /// How long before that it was asked first.
+    pub(super) age: Nanos,
 }
 
 /// A write that is made, and not as durable as the level says.
@@ -24,6 +27,17 @@ struct Promised {
     op: u64,
     since: Nanos,
     reply: Reply,
+}
+
+/// What requests may wait for.
+#[derive(Default, PartialEq)]
+struct Sight {
+    received: Clock,
+    stable: Clock,
+    frozen: usize,
+    epoch: u64,
+    /// When the row was asked for last that still says this epoch.
+    row_at: Nanos,
 }
 
 /// What waits.
@@ -40,8 +54,8 @@ pub(super) struct Desk {
     others: BTreeSet<u64>,
     /// By the number of the own version, and by when it came.
     promised: BTreeMap<(u64, u64), Promised>,
-    /// What was there when others were looked at last: received, stable, slots.
-    seen: (Clock, Clock, usize),
+    /// What was there when others were looked at last.
+    seen: Sight,
 }
 
 impl Desk {
@@ -105,6 +119,7 @@ impl Server {
         now: Nanos,
         from: Peer,
         op: u64,
+        age: Nanos,
         request: Request,
         out: &mut Outbox,
     ) {
@@ -113,6 +128,7 @@ impl Server {
             op,
             request,
             since: now,
+            age,
         };
         self.serve(now, parked, out);
     }
@@ -152,18 +168,20 @@ impl Server {
 
     /// Looks again at what waits, if something has come that it may wait for.
     pub(super) fn wake(&mut self, now: Nanos, out: &mut Outbox) {
-        let (received, stable, slots) = &self.desk.seen;
-        let same = received == self.core.received()
-            && stable == self.core.stable()
-            && *slots == self.ring.slots();
-        if same || self.desk.others.is_empty() {
+        if self.desk.others.is_empty() {
             return;
         }
-        self.desk.seen = (
-            self.core.received().clone(),
-            self.core.stable().clone(),
-            self.ring.slots(),
-        );
+        let sight = Sight {
+            received: self.core.received().clone(),
+            stable: self.core.stable().clone(),
+            frozen: self.core.frozen().len(),
+            epoch: self.ring.epoch,
+            row_at: self.members.row_at,
+        };
+        if sight == self.desk.seen {
+            return;
+        }
+        self.desk.seen = sight;
         for id in std::mem::take(&mut self.desk.others) {
             if let Some(parked) = self.desk.unpark(id) {
                 self.serve(now, parked, out);

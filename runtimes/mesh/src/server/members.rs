@@ -286,6 +286,7 @@ impl Server {
         self.outgoing = crate::link::Outgoing::new();
         self.incoming = crate::link::Incoming::default();
         self.held.clear();
+        self.said = Clock::default();
         self.ack_due = false;
         if was != Some(seat.slot) {
             self.fill_nothing(seat.slot);
@@ -302,6 +303,9 @@ impl Server {
                 self.core.found(&ruins);
                 self.told.stable.join(&ruins);
                 self.told.stored.join(&ruins);
+                // What others were asked before is not known any more.
+                let first = self.ring.ruined == 0;
+                self.memory.begin(now, if first { now } else { 0 });
                 self.filled = true;
             }
             _ => self.fill_nothing(seat.slot),

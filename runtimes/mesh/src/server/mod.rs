@@ -3,7 +3,7 @@
 //!
 //! * [`traffic`]: versions along the ring, and what the servers tell each other.
 //! * [`clients`]: what clients ask.
-//! * [`desk`]: those that have to wait.
+//! * [`desk`]: those that have to wait; [`memory`]: those that were asked before.
 //! * [`members`]: epochs: who joins, who is gone, what is sent round again.
 //! * [`behind`]: the backing store: misses, keepers, eviction.
 //!
@@ -16,6 +16,7 @@ mod clients;
 mod desk;
 mod disk;
 mod members;
+mod memory;
 mod traffic;
 
 pub use bug::{Bugs, NodeBug};
@@ -29,6 +30,7 @@ use crate::ring::{Member, Ring};
 use crate::version::Version;
 use behind::Behind;
 use desk::Desk;
+use memory::Memory;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,12 +84,15 @@ pub struct Server {
     ack_due: bool,
     /// Whether a timer is set for the link.
     again_set: bool,
+    /// What its successor knows to be stable, if nothing that was sent to it is lost.
+    said: Clock,
     /// What its successor has received, and so on, as far as the level needs it.
     held: Vec<Clock>,
     /// How many of its own versions may go round: those that are durable at level synced.
     free: u64,
     members: members::Watch,
     desk: Desk,
+    memory: Memory,
     behind: Behind,
     disk: disk::Disk,
 }
@@ -113,10 +118,12 @@ impl Server {
             incoming: Incoming::default(),
             ack_due: false,
             again_set: false,
+            said: Clock::default(),
             held: Vec::new(),
             free: 0,
             members: members::Watch::default(),
             desk: Desk::default(),
+            memory: Memory::default(),
             behind: Behind::new(member.life),
             disk,
             config,
@@ -181,7 +188,9 @@ impl Node for Server {
             return;
         }
         match message {
-            Message::Request { op, request } => self.on_request(now, from, op, request, out),
+            Message::Request { op, age, request } => {
+                self.on_request(now, from, op, age, request, out);
+            }
             Message::Frame {
                 epoch,
                 first,
@@ -192,7 +201,7 @@ impl Node for Server {
                 if self.is_of_epoch(now, from, epoch, out) {
                     self.told.stable.join(&stable);
                     self.told.stored.join(&stored);
-                    self.on_frame(from, first, items, out);
+                    self.on_frame(now, from, first, items, out);
                 }
             }
             Message::Ack {
@@ -203,6 +212,7 @@ impl Node for Server {
             } => {
                 if self.is_of_epoch(now, from, epoch, out) {
                     self.told.stable.join(&stable);
+                    self.said.join(&stable);
                     self.on_ack(now, from, next, held);
                 }
             }
@@ -266,6 +276,7 @@ impl Node for Server {
             self.apply_stable();
         }
         self.trim_log();
+        self.memory.note(now, &self.core);
         self.write_again(out);
         self.wake(now, out);
         self.keep_promises(out);

@@ -101,6 +101,13 @@ impl Server {
             while let Some(batch) = self.outgoing.next(now) {
                 self.send_batch(to, batch, out);
             }
+            // Where nothing is on its way that tells it, what is new of what is stable goes by itself:
+            // a tail's successor is the head, which has been waiting for that longest.
+            let soon = self.config.timing.disseminate_every == 0;
+            if soon && self.outgoing.is_empty() && !self.said.covers(&self.told.stable) {
+                let nothing = (self.outgoing.number(), Vec::new());
+                self.send_batch(to, nothing, out);
+            }
             if !self.outgoing.is_empty() && !self.again_set {
                 self.again_set = true;
                 out.timer(self.config.timing.again_after, AGAIN);
@@ -125,7 +132,7 @@ impl Server {
         }
     }
 
-    fn send_batch(&self, to: NodeId, (first, items): Batch, out: &mut Outbox) {
+    fn send_batch(&mut self, to: NodeId, (first, items): Batch, out: &mut Outbox) {
         let frame = Message::Frame {
             epoch: self.ring.epoch,
             first,
@@ -133,6 +140,7 @@ impl Server {
             stable: self.told.stable.clone(),
             stored: self.told.stored.clone(),
         };
+        self.said.join(&self.told.stable);
         out.send(to, frame);
     }
 
@@ -165,11 +173,18 @@ impl Server {
         self.ack_due |= further > 1;
     }
 
-    pub(super) fn on_frame(&mut self, from: Peer, first: u64, items: Vec<Item>, out: &mut Outbox) {
+    pub(super) fn on_frame(
+        &mut self,
+        now: Nanos,
+        from: Peer,
+        first: u64,
+        items: Vec<Item>,
+        out: &mut Outbox,
+    ) {
         if self.predecessor().map(Peer::Node) != Some(from) {
             return;
         }
-        self.ack_due = true;
+        self.ack_due |= !items.is_empty();
         let ready = match self.has_bug(NodeBug::LinkTakesAnyOrder) {
             true => self.incoming.take_any(first, items),
             false => self.incoming.take(first, items),
@@ -178,7 +193,7 @@ impl Server {
             match item {
                 Item::Version { hop, version } => self.on_version(hop, version, out),
                 Item::Frozen { hop, frozen } => self.on_frozen(hop, frozen),
-                Item::Copy(copied) => self.on_copy(&copied),
+                Item::Copy(copied) => self.on_copy(now, &copied),
             }
         }
     }
@@ -245,11 +260,12 @@ impl Server {
         });
     }
 
-    fn on_copy(&mut self, copied: &Copied) {
+    fn on_copy(&mut self, now: Nanos, copied: &Copied) {
         if self.filled {
             return;
         }
         self.core.paste(copied);
+        self.memory.begin(now, copied.known_for);
         self.log.clear();
         copied.log.iter().for_each(|version| self.remember(version));
         self.behind.begin(copied.keys().cloned());
@@ -261,6 +277,7 @@ impl Server {
     pub(super) fn copy(&self) -> Copied {
         let mut copied = self.core.copy(&self.told.stored);
         copied.log = self.log.values().flatten().cloned().collect();
+        copied.known_for = self.memory.span(&self.core);
         copied
     }
 
@@ -281,6 +298,7 @@ impl Server {
             };
             self.told.reports.insert(slot, report);
         }
+        self.said.join(&self.told.stable);
         for to in self.neighbours() {
             let reports = self.told.reports.iter();
             let alive = Message::Alive {

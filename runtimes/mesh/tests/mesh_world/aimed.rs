@@ -7,7 +7,9 @@ use std::sync::Arc;
 use triptych_api::{Change, Value};
 use triptych_mesh::backing::{KEY, VALUE};
 use triptych_mesh::sim::{SimMesh, lan};
-use triptych_mesh::{Bugs, Clock, Config, Key, NodeBug, Reply, Request, Seen, Version, WriteId};
+use triptych_mesh::{
+    Bugs, Clock, Config, Failure, Key, NodeBug, Reply, Request, Seen, Version, WriteId,
+};
 use triptych_nodes::NodeId;
 use triptych_nodes::sim::SimConfig;
 use triptych_store::SimStore;
@@ -126,21 +128,36 @@ impl Cluster {
         changes: Vec<Change>,
         most: Nanos,
     ) -> Option<Arc<Version>> {
-        let number = self.writes.get();
-        self.writes.set(number + 1);
         let update = Request::Update {
-            write: WriteId { client: 1, number },
+            write: self.write_id(1),
             deps: Clock::default(),
             own: Vec::new(),
             key: key.clone(),
             condition: None,
             changes,
         };
-        let asked = self.mesh.port_only(server).ask(update);
-        match self.world.timeout(most, asked).await {
-            Ok(Ok(Reply::Updated { version, .. })) => version,
+        match self.ask(server, update, most).await {
+            Some(Ok(Reply::Updated { version, .. })) => version,
             _ => None,
         }
+    }
+
+    /// Asks one server. Nothing without an answer in time.
+    pub(crate) async fn ask(
+        &self,
+        server: NodeId,
+        request: Request,
+        most: Nanos,
+    ) -> Option<Result<Reply, Failure>> {
+        let asked = self.mesh.port_only(server).ask(request);
+        self.world.timeout(most, asked).await.ok()
+    }
+
+    /// A request that no other one is.
+    pub(crate) fn write_id(&self, client: u64) -> WriteId {
+        let number = self.writes.get();
+        self.writes.set(number + 1);
+        WriteId { client, number }
     }
 
     /// The same, which must be acknowledged.
@@ -156,9 +173,8 @@ impl Cluster {
             own: Vec::new(),
             keys: vec![key.clone()],
         };
-        let asked = self.mesh.port_only(server).ask(read);
-        match self.world.timeout(2 * SECOND, asked).await {
-            Ok(Ok(Reply::Read { seen, .. })) => seen.into_iter().next(),
+        match self.ask(server, read, 2 * SECOND).await {
+            Some(Ok(Reply::Read { seen, .. })) => seen.into_iter().next(),
             _ => None,
         }
     }

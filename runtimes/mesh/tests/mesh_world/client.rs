@@ -109,12 +109,14 @@ impl Session {
         let mut counts = self.shared.counts.borrow_mut();
         match failure {
             Failure::Unavailable => counts.unavailable += 1,
-            Failure::Unknown => counts.unknown += 1,
+            Failure::Unknown | Failure::Forgotten => counts.unknown += 1,
             Failure::SnapshotTooOld => {}
             Failure::Lost(slot) => {
                 counts.lost += 1;
                 drop(counts);
-                self.event(Event::Lost { slot: slot.0 });
+                let own = self.context.own.iter();
+                let own = own.map(|own| (own.origin.0, own.number())).collect();
+                self.event(Event::Lost { slot: slot.0, own });
                 // A new session: it depends on nothing.
                 self.context = Context::default();
                 self.known.clear();
@@ -148,7 +150,7 @@ impl Session {
 
     fn wrote(&mut self, version: &std::sync::Arc<Version>, deps: &Clock, stable: &Clock) {
         let mut must = deps.clone();
-        must.join(&self.context.own_clock());
+        must.join(&self.context.own_clock().clock);
         let counts = |clock: &Clock| clock.iter().map(|(slot, n)| (slot.0, n)).collect();
         self.event(Event::Covered {
             clock: counts(&version.clock),

@@ -13,7 +13,7 @@
 //! * clocks cover what they must (H8, H9);
 //! * in the end all servers and the store show the same, and every acknowledged write that the level
 //!   promises to keep;
-//! * nobody is told that something was lost unless the level allows it.
+//! * nobody is told that something was lost unless the level allows it, and it is a write of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_mesh::Level;
@@ -56,7 +56,11 @@ pub(crate) enum Event {
         must: BTreeMap<u16, u64>,
     },
     /// It was told that versions of a slot were lost.
-    Lost { slot: u16 },
+    Lost {
+        slot: u16,
+        /// Origins and numbers of its own versions that it did not know to be everywhere.
+        own: Vec<(u16, u64)>,
+    },
 }
 
 /// Everything that happened.
@@ -175,9 +179,14 @@ pub(crate) fn judge(level: Level, history: &History) -> Vec<String> {
                     words.insert_str(0, &format!("event {at}: "));
                 }
             }
-            Event::Lost { slot } => {
+            Event::Lost { slot, own } => {
                 if level == Level::Replicated || !history.dead.contains(slot) {
                     wrong.push(format!("told that versions of {slot} were lost"));
+                }
+                let left = history.survived.get(slot).copied().unwrap_or(0);
+                if !own.iter().any(|(at, number)| at == slot && *number > left) {
+                    let words = "told that others' versions";
+                    wrong.push(format!("event {at}: {words} of {slot} were lost: {own:?}"));
                 }
             }
             Event::Covered { clock, must } => covered(history, clock, must, &mut wrong),

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod aimed;
+pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod judge;
 pub(crate) mod trial;

@@ -1,12 +1,15 @@
 //! One random cluster with one random run of faults, by a seed.
 
 use super::backing;
+use super::chaos::{Chaos, Harm};
 use super::client::{Counts, KEYS, Session, Shared, key, shown};
 use super::judge::{History, judge};
 use futures_channel::mpsc;
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::pin::pin;
 use std::rc::Rc;
 use triptych_mesh::backing::tables::TableBridge;
 use triptych_mesh::message::{Answer, Message, Question};
@@ -19,7 +22,10 @@ use triptych_world::latency::Dist;
 use triptych_world::{MS, Nanos, Options, Random, SECOND, World, mix, mix_str};
 
 /// The node that keeps the rows, if one does.
-const DATABASE: NodeId = NodeId(9);
+pub(crate) const DATABASE: NodeId = NodeId(9);
+
+/// No trial takes as long as this, or sends so many messages: one that does goes round in circles.
+const MOST: (Nanos, u64) = (600 * SECOND, 5_000_000);
 
 /// What came of a trial.
 #[derive(Clone, Debug)]
@@ -30,6 +36,12 @@ pub(crate) struct Outcome {
     /// What is wrong.
     pub(crate) wrong: Vec<String>,
     pub(crate) counts: Counts,
+    /// The harm that was done to it.
+    pub(crate) harm: Harm,
+    /// The virtual time that it took.
+    pub(crate) took: Nanos,
+    /// The messages between nodes, and with clients.
+    pub(crate) packets: u64,
     /// Epochs that there were.
     pub(crate) epochs: u64,
     /// Slots that were used.
@@ -50,6 +62,8 @@ pub(crate) struct Wish {
     pub(crate) calm: bool,
     /// A node keeps the rows, and may die too.
     pub(crate) database: bool,
+    /// How long it may take, and how many messages it may send; the default is enough.
+    pub(crate) most: Option<(Nanos, u64)>,
 }
 
 /// Runs the trial of a seed.
@@ -120,7 +134,10 @@ fn plan(random: &mut Random, wish: Wish) -> (Config, SimConfig) {
 
 async fn trial(seed: u64, wish: Wish, world: World) -> Outcome {
     let mut random = world.random("plan");
-    let (config, network) = plan(&mut random, wish);
+    let (mut config, network) = plan(&mut random, wish);
+    if world.random("disseminate").below(8) == 0 {
+        config.timing.disseminate_every = Nanos::MAX;
+    }
     let (level, servers) = (config.level, config.servers.len() as u16);
     let quietly = network.network;
     let (mesh, bridge) = match wish.database {
@@ -136,129 +153,207 @@ async fn trial(seed: u64, wish: Wish, world: World) -> Outcome {
         }
     };
     let mesh = mesh.expect("the plan makes clusters that can be");
-    let mut bridge = Behind::of(&mesh, bridge);
-    let shared = Rc::new(Shared {
-        events: RefCell::default(),
-        breaches: RefCell::default(),
-        next_tag: RefCell::new(0),
-        counts: RefCell::default(),
-    });
-    if !mesh.ready(20 * SECOND).await {
-        shared.breaches.borrow_mut().push("never ready".to_owned());
-    }
-    let over = Rc::new(Cell::new(false));
-    let chaos = Chaos {
-        world: world.clone(),
-        mesh: mesh.clone(),
-        random: Random::new(mix(seed, 1)),
-        over: Rc::clone(&over),
-        gentle: level == Level::Replicated,
-        database: wish.database,
-        quietly,
-    };
-    let chaos = (!wish.calm).then(|| world.spawn("chaos", chaos.run()));
-    let mut tasks = Vec::new();
-    for client in 1..=3 + random.below(3) {
-        let session = Session {
-            world: world.clone(),
-            mesh: mesh.clone(),
-            shared: Rc::clone(&shared),
-            client,
-            writes: Rc::default(),
-            context: Context::default(),
-            known: BTreeSet::new(),
-        };
-        let luck = Random::new(mix(mix(seed, 2), client));
-        tasks.push(world.spawn("client", session.run(luck, 40 + random.below(40))));
-    }
-    for task in tasks {
-        task.await;
-    }
-    over.set(true);
-    if let Some(chaos) = chaos {
-        chaos.await;
-    }
-    let mut history = History::default();
-    if !mesh.quiet(60 * SECOND).await {
-        let all = mesh.servers().iter();
-        let gauges: Vec<_> = all.map(|&server| mesh.sim().gauges(server)).collect();
-        let notices: Vec<String> = mesh
-            .sim()
-            .take_notices()
-            .iter()
-            .rev()
-            .take(8)
-            .map(|n| format!("{} {}: {}", n.at, n.node, n.line))
-            .collect();
-        let words = format!("never quiet: {gauges:?} {notices:?}");
-        shared.breaches.borrow_mut().push(words);
-    }
-    let ring = match bridge.answer(Question::Ring).await {
-        Answer::Ring(Some(ring)) => ring,
-        other => panic!("{other:?}"),
-    };
-    let dead = ring.seats.iter();
-    let dead = dead.filter(|seat| matches!(seat.standing, Standing::Dead(_)));
-    history.dead = dead.map(|seat| seat.slot.0).collect();
-    let mut survived = Clock::default();
-    for &server in mesh.servers() {
-        let read = Request::Read {
-            deps: Clock::default(),
-            own: Vec::new(),
-            keys: (0..KEYS).map(key).collect(),
-        };
-        match mesh.port_only(server).ask(read).await {
-            Ok(Reply::Read { seen, stable }) => {
-                survived.join(&stable);
-                let all = seen.iter().enumerate();
-                let all = all.map(|(nth, seen)| (nth, shown(nth, seen.value.as_ref())));
-                history.ends.push(all.collect());
-            }
-            other => {
-                let words = format!("no last look at {server}: {other:?}");
-                shared.breaches.borrow_mut().push(words);
-            }
-        }
-    }
-    let keys = (0..KEYS).map(key).collect();
-    if let Answer::Rows(rows) = bridge.answer(Question::Fetch { keys }).await {
-        let values = rows
-            .iter()
-            .map(|row| row.as_ref().and_then(|row| row.entry.seen().value));
-        let all = values.enumerate();
-        let all = all.map(|(nth, value)| (nth, shown(nth, value.as_ref())));
-        history.ends.push(all.collect());
-    }
-    history.survived = survived.iter().map(|(slot, n)| (slot.0, n)).collect();
-    history.events = shared.events.take();
-    history.breaches = shared.breaches.take();
-    let ruined = ring.ruined > 0;
-    let counts = *shared.counts.borrow();
-    let mut wrong = match ruined {
-        // Everything but the store was lost: what remains is that nothing counts twice and all agree.
-        true => Vec::new(),
-        false => judge(level, &history),
-    };
-    if ruined
-        && history
-            .ends
-            .iter()
-            .any(|end| Some(end) != history.ends.first())
-    {
-        wrong.push("ends differ".to_owned());
-    }
-
-    Outcome {
+    let bridge = Behind::of(&mesh, bridge);
+    let setting = Setting {
         seed,
+        wish,
         level,
         servers,
-        wrong,
-        counts,
-        epochs: ring.epoch,
-        slots: ring.slots(),
-        ruined,
-        digest: mesh.sim().digest(),
-        history,
+        quietly,
+        world: world.clone(),
+        mesh: mesh.clone(),
+        random,
+    };
+    let course = pin!(setting.run(bridge));
+    let endless = pin!(endless(&world, &mesh, wish.most.unwrap_or(MOST)));
+    match select(course, endless).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right((words, _)) => Outcome {
+            seed,
+            level,
+            servers,
+            wrong: vec![words],
+            took: world.now(),
+            packets: mesh.sim().packets(),
+            harm: Harm::default(),
+            counts: Counts::default(),
+            epochs: 0,
+            slots: 0,
+            ruined: false,
+            digest: mesh.sim().digest(),
+            history: History::default(),
+        },
+    }
+}
+
+/// Ends when a trial has taken longer than any should: words for that.
+async fn endless(world: &World, mesh: &SimMesh, (time, packets): (Nanos, u64)) -> String {
+    loop {
+        world.sleep(10 * MS).await;
+        let sent = mesh.sim().packets();
+        if world.now() >= time || sent >= packets {
+            let after = world.now() / MS;
+            let state = state(mesh);
+            return format!("it does not end: {after} ms, {sent} messages; {state}");
+        }
+    }
+}
+
+/// How the servers are, and what they have noticed last.
+fn state(mesh: &SimMesh) -> String {
+    let all = mesh.servers().iter();
+    let gauges: Vec<_> = all.map(|&server| mesh.sim().gauges(server)).collect();
+    let notices = mesh.sim().take_notices();
+    let notices = notices.iter().rev().take(8);
+    let notices: Vec<String> = notices
+        .map(|n| format!("{} {}: {}", n.at, n.node, n.line))
+        .collect();
+    format!("{gauges:?} {notices:?}")
+}
+
+/// What a trial is made of.
+struct Setting {
+    seed: u64,
+    wish: Wish,
+    level: Level,
+    servers: u16,
+    /// The network as it is without harm.
+    quietly: Path,
+    world: World,
+    mesh: SimMesh,
+    random: Random,
+}
+
+impl Setting {
+    async fn run(self, mut bridge: Behind) -> Outcome {
+        let Setting {
+            seed,
+            wish,
+            level,
+            servers,
+            quietly,
+            world,
+            mesh,
+            mut random,
+        } = self;
+        let harm = Rc::new(RefCell::new(Harm::default()));
+        let shared = Rc::new(Shared {
+            events: RefCell::default(),
+            breaches: RefCell::default(),
+            next_tag: RefCell::new(0),
+            counts: RefCell::default(),
+        });
+        if !mesh.ready(20 * SECOND).await {
+            shared.breaches.borrow_mut().push("never ready".to_owned());
+        }
+        let over = Rc::new(Cell::new(false));
+        let chaos = Chaos {
+            world: world.clone(),
+            mesh: mesh.clone(),
+            random: Random::new(mix(seed, 1)),
+            over: Rc::clone(&over),
+            harm: Rc::clone(&harm),
+            gentle: level == Level::Replicated,
+            database: wish.database,
+            quietly,
+        };
+        let chaos = (!wish.calm).then(|| world.spawn("chaos", chaos.run()));
+        let mut tasks = Vec::new();
+        for client in 1..=3 + random.below(3) {
+            let session = Session {
+                world: world.clone(),
+                mesh: mesh.clone(),
+                shared: Rc::clone(&shared),
+                client,
+                writes: Rc::default(),
+                context: Context::default(),
+                known: BTreeSet::new(),
+            };
+            let luck = Random::new(mix(mix(seed, 2), client));
+            tasks.push(world.spawn("client", session.run(luck, 40 + random.below(40))));
+        }
+        for task in tasks {
+            task.await;
+        }
+        over.set(true);
+        if let Some(chaos) = chaos {
+            chaos.await;
+        }
+        let mut history = History::default();
+        if !mesh.quiet(60 * SECOND).await {
+            let words = format!("never quiet: {}", state(&mesh));
+            shared.breaches.borrow_mut().push(words);
+        }
+        let ring = match bridge.answer(Question::Ring).await {
+            Answer::Ring(Some(ring)) => ring,
+            other => panic!("{other:?}"),
+        };
+        let dead = ring.seats.iter();
+        let dead = dead.filter(|seat| matches!(seat.standing, Standing::Dead(_)));
+        history.dead = dead.map(|seat| seat.slot.0).collect();
+        let mut survived = Clock::default();
+        for &server in mesh.servers() {
+            let read = Request::Read {
+                deps: Clock::default(),
+                own: Vec::new(),
+                keys: (0..KEYS).map(key).collect(),
+            };
+            match mesh.port_only(server).ask(read).await {
+                Ok(Reply::Read { seen, stable }) => {
+                    survived.join(&stable);
+                    let all = seen.iter().enumerate();
+                    let all = all.map(|(nth, seen)| (nth, shown(nth, seen.value.as_ref())));
+                    history.ends.push(all.collect());
+                }
+                other => {
+                    let words = format!("no last look at {server}: {other:?}");
+                    shared.breaches.borrow_mut().push(words);
+                }
+            }
+        }
+        let keys = (0..KEYS).map(key).collect();
+        if let Answer::Rows(rows) = bridge.answer(Question::Fetch { keys }).await {
+            let values = rows
+                .iter()
+                .map(|row| row.as_ref().and_then(|row| row.entry.seen().value));
+            let all = values.enumerate();
+            let all = all.map(|(nth, value)| (nth, shown(nth, value.as_ref())));
+            history.ends.push(all.collect());
+        }
+        history.survived = survived.iter().map(|(slot, n)| (slot.0, n)).collect();
+        history.events = shared.events.take();
+        history.breaches = shared.breaches.take();
+        let ruined = ring.ruined > 0;
+        let counts = *shared.counts.borrow();
+        let mut wrong = match ruined {
+            // Everything but the store was lost: what remains is that nothing counts twice and all agree.
+            true => Vec::new(),
+            false => judge(level, &history),
+        };
+        if ruined
+            && history
+                .ends
+                .iter()
+                .any(|end| Some(end) != history.ends.first())
+        {
+            wrong.push("ends differ".to_owned());
+        }
+
+        Outcome {
+            seed,
+            level,
+            servers,
+            wrong,
+            counts,
+            epochs: ring.epoch,
+            slots: ring.slots(),
+            ruined,
+            harm: *harm.borrow(),
+            took: world.now(),
+            packets: mesh.sim().packets(),
+            digest: mesh.sim().digest(),
+            history,
+        }
     }
 }
 
@@ -291,123 +386,6 @@ impl Behind {
                     other => panic!("{other:?}"),
                 }
             }
-        }
-    }
-}
-
-/// Whoever does harm.
-struct Chaos {
-    world: World,
-    mesh: SimMesh,
-    random: Random,
-    over: Rc<Cell<bool>>,
-    /// One failure at a time, and the next one only when all is well again.
-    gentle: bool,
-    /// Whether a node keeps the rows.
-    database: bool,
-    quietly: Path,
-}
-
-impl Chaos {
-    fn gauge(&self, server: NodeId, name: &str) -> u64 {
-        self.mesh.gauge(server, name).unwrap_or(0)
-    }
-
-    /// Whether the data survive without some servers: another one that is whole is on the newest
-    /// ring, and nobody is cut off.
-    fn can_spare(&self, victims: &[NodeId]) -> bool {
-        let servers = self.mesh.servers().iter().copied();
-        let newest = servers.clone().map(|server| self.gauge(server, "epoch"));
-        let newest = newest.max().unwrap_or(0);
-        let mut others = servers.filter(|server| !victims.contains(server));
-        others
-            .any(|server| self.gauge(server, "whole") == 1 && self.gauge(server, "epoch") == newest)
-    }
-
-    async fn pause(&mut self, most: Nanos) {
-        let span = self.random.below(most);
-        self.world.sleep(span).await;
-    }
-
-    async fn run(mut self) {
-        let mut killed: BTreeMap<NodeId, ()> = BTreeMap::new();
-        let mut parted = false;
-        while !self.over.get() {
-            self.pause(150 * MS).await;
-            let servers = self.mesh.servers().to_vec();
-            let victim = servers[self.random.below(servers.len() as u64) as usize];
-            let kind = self.random.below(8);
-            if self.gentle && kind < 4 {
-                // What was hurt before has been noticed, and has come back.
-                self.heal(&mut killed);
-                parted = false;
-                self.world.sleep(700 * MS).await;
-                self.mesh.ready(10 * SECOND).await;
-                self.world.sleep(100 * MS).await;
-            }
-            match kind {
-                0 | 1 => {
-                    if self.can_spare(&[victim]) && !parted {
-                        self.mesh.sim().kill(victim);
-                        killed.insert(victim, ());
-                    }
-                }
-                2 => {
-                    if self.can_spare(&[victim]) && killed.is_empty() {
-                        let others = servers.iter().copied().filter(|&other| other != victim);
-                        let others: Vec<NodeId> = others.collect();
-                        self.mesh.sim().partition(&[victim], &others);
-                        parted = true;
-                        if self.random.below(3) == 0 {
-                            self.mesh.cut_store(victim, true);
-                            self.mesh.sim().partition(&[victim], &[DATABASE]);
-                        }
-                    }
-                }
-                3 => {
-                    if self.can_spare(&[victim]) {
-                        let span = self.random.below(300) * MS;
-                        self.mesh.sim().stall(victim, span);
-                    }
-                }
-                4 if self.database => {
-                    self.mesh.sim().kill(DATABASE);
-                    killed.insert(DATABASE, ());
-                }
-                4 => self.mesh.cut_store(victim, self.random.below(2) == 0),
-                5 => {
-                    let rate = self.random.below(8) as f64 / 100.0;
-                    let path = Path {
-                        loss: rate,
-                        duplication: rate,
-                        reorder: rate,
-                        ..self.quietly
-                    };
-                    self.mesh.sim().set_network(path);
-                }
-                _ => {
-                    for (&server, ()) in &killed {
-                        self.mesh.sim().restart(server);
-                    }
-                    killed.clear();
-                    self.mesh.sim().heal_all();
-                    parted = false;
-                }
-            }
-        }
-        self.heal(&mut killed);
-        self.mesh.sim().set_network(self.quietly);
-        self.mesh.ready(20 * SECOND).await;
-    }
-
-    fn heal(&mut self, killed: &mut BTreeMap<NodeId, ()>) {
-        for (&server, ()) in killed.iter() {
-            self.mesh.sim().restart(server);
-        }
-        killed.clear();
-        self.mesh.sim().heal_all();
-        for &server in self.mesh.servers() {
-            self.mesh.cut_store(server, false);
         }
     }
 }

@@ -269,7 +269,7 @@ impl Mesh {
         ops: Vec<(Key, Op)>,
     ) -> Result<Arc<Version>, Broken> {
         let (servers, deps) = (self.servers(), client.context.deps.clone());
-        let own = client.context.own_clock();
+        let own = client.context.own_clock().clock;
         let version = self.cores[at].write(servers, &deps, &own, write, ops);
         let version = version.map_err(|refused| Broken {
             rule: "S6",

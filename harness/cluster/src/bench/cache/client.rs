@@ -185,9 +185,9 @@ impl Client {
                 shared.judge.borrow_mut().is_doubtful(number);
                 Err(strange(&other))
             }
-            Err(Failure::Unknown) => {
+            Err(failure @ (Failure::Unknown | Failure::Forgotten)) => {
                 shared.judge.borrow_mut().is_doubtful(number);
-                Err(Trouble::Unknown(Failure::Unknown.to_string()))
+                Err(Trouble::Unknown(failure.to_string()))
             }
             Err(failure) => Err(Trouble::Refused(self.failed(&failure))),
         }

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use std::cell::Cell;
 use std::rc::Rc;
-use triptych_mesh::{Clock, Key, Op, Port, Reply, Request, WriteId};
+use triptych_mesh::{Clock, Key, Op, Own, Port, Reply, Request, WriteId};
 use triptych_model::Value;
 use triptych_world::{Nanos, SECOND, mix};
 
@@ -90,7 +90,7 @@ impl Target<'_> {
                         number: round,
                     },
                     deps: Clock::default(),
-                    own: Clock::default(),
+                    own: Own::default(),
                     ops: vec![(key.clone(), Op::Put(value(number, 8)))],
                 };
                 let asked = writers[at].ask(request);

@@ -1,0 +1,177 @@
+//! What becomes of the others when a server dies with writes that it had acknowledged and nobody else
+//! has. Versions of other servers may count them: their clients depend on them, or only share a server
+//! with clients who do.
+
+mod mesh_world;
+
+use mesh_world::aimed::{Cluster, doc, ensure, on_cluster};
+use std::sync::Arc;
+use triptych_api::{Change, Value};
+use triptych_mesh::{Clock, Config, Context, Failure, Key, Level, Op, Reply, Request, Version};
+use triptych_nodes::NodeId;
+use triptych_world::SECOND;
+
+/// One client with a context, which appends to lists and looks at them.
+struct Client {
+    number: u64,
+    context: Context,
+}
+
+impl Client {
+    fn new(number: u64) -> Self {
+        Client {
+            number,
+            context: Context::default(),
+        }
+    }
+
+    async fn append(
+        &mut self,
+        it: &Cluster,
+        server: NodeId,
+        key: &Key,
+        element: i64,
+    ) -> Result<Arc<Version>, String> {
+        let update = Request::Update {
+            write: it.write_id(self.number),
+            deps: self.context.deps.clone(),
+            own: self.context.own.clone(),
+            key: key.clone(),
+            condition: None,
+            changes: vec![Change::append("l", Value::Int(element))],
+        };
+        match it.ask(server, update, SECOND).await {
+            Some(Ok(Reply::Updated {
+                version: Some(version),
+                ..
+            })) => {
+                self.context.wrote(Arc::clone(&version));
+                Ok(version)
+            }
+            other => Err(format!("{server} answers {other:?}")),
+        }
+    }
+
+    /// Replaces a value, whatever it was.
+    async fn put(&self, it: &Cluster, server: NodeId) -> Option<Result<Reply, Failure>> {
+        let write = Request::Write {
+            write: it.write_id(self.number),
+            deps: self.context.deps.clone(),
+            own: self.context.own_clock(),
+            ops: vec![(doc("b"), Op::Put(Value::Int(1)))],
+        };
+        it.ask(server, write, SECOND).await
+    }
+
+    async fn list(&self, it: &Cluster, server: NodeId, key: &Key) -> Result<Vec<i64>, String> {
+        let read = Request::Read {
+            deps: self.context.deps.clone(),
+            own: self.context.own.clone(),
+            keys: vec![key.clone()],
+        };
+        let seen = match it.ask(server, read, SECOND).await {
+            Some(Ok(Reply::Read { seen, .. })) => seen,
+            other => return Err(format!("{server} answers {other:?}")),
+        };
+        let document = match seen.into_iter().next().and_then(|seen| seen.value) {
+            Some(Value::Map(document)) => document,
+            _ => return Ok(Vec::new()),
+        };
+        match document.get("l") {
+            Some(Value::List(list)) => Ok(list.iter().filter_map(Value::as_int).collect()),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Makes a server lose a write that the clock of its predecessor counts, and takes it off the ring.
+/// The predecessor does not hear how many of its versions count: the word from its successor, which
+/// has what is left of it, is held up. The successor, the predecessor, and what was lost.
+async fn lose_one(it: &Cluster, key: &Key) -> Result<(NodeId, NodeId, Arc<Version>), String> {
+    it.warm(key).await?;
+    let slot = |server: &NodeId| it.mesh.gauge(*server, "slot");
+    let mut servers = it.mesh.servers().to_vec();
+    servers.sort_by_key(slot);
+    let &[dead, successor, predecessor] = &servers[..] else {
+        return Err("there are not three servers".to_owned());
+    };
+    let sim = it.mesh.sim();
+    sim.cut(&[dead], &[successor, predecessor]);
+    let lost = it.add(dead, &doc("lost")).await?;
+    let carry = Request::Update {
+        write: it.write_id(2),
+        deps: Clock::default(),
+        own: vec![Arc::clone(&lost)],
+        key: key.clone(),
+        condition: None,
+        changes: vec![Change::add("n", 1)],
+    };
+    let carried = it.ask(predecessor, carry, SECOND).await;
+    ensure(matches!(carried, Some(Ok(_))), "it is not carried on")?;
+    it.kill(dead);
+    sim.cut(&[successor], &[predecessor]);
+    it.ring_of(successor, 2).await?;
+    it.ring_of(predecessor, 2).await?;
+    let heard = it.mesh.gauge(predecessor, "frozen");
+    ensure(heard == Some(0), "the word was not held up")?;
+    Ok((successor, predecessor, lost))
+}
+
+/// One server knows that a write was lost which the clock of another one counts, and that one does
+/// not. A client writes at this one and then at the other: the second version counts less than the
+/// first one of what was lost. Both servers show the client its writes in the order in which it made
+/// them, as everybody sees them in the end.
+#[test]
+fn own_writes_keep_their_order_though_one_of_them_counts_a_lost_one() {
+    let verdict = on_cluster(Config::of(3, Level::Async), None, |it| async move {
+        let key = doc("a");
+        let (knows, does_not, _) = lose_one(&it, &key).await?;
+        let mut client = Client::new(3);
+        let first = client.append(&it, does_not, &key, 1).await?;
+        let second = client.append(&it, knows, &key, 2).await?;
+        let raw = !second.clock.covers(&first.clock) && first.clock.lex(&second.clock).is_gt();
+        ensure(
+            raw && first.is_counted_by(&second.clock),
+            "the clocks differ otherwise",
+        )?;
+        for server in [knows, does_not] {
+            let list = client.list(&it, server, &key).await?;
+            ensure(list == [1, 2], &format!("{server} shows {list:?}"))?;
+        }
+        it.heal();
+        it.quiet().await?;
+        for server in [knows, does_not] {
+            let list = Client::new(4).list(&it, server, &key).await?;
+            ensure(list == [1, 2], &format!("{server} ends with {list:?}"))?;
+        }
+        Ok(())
+    });
+    assert_eq!(verdict, Ok(()));
+}
+
+/// A client that knows nothing of a lost write makes one of its own at a server whose clock counts
+/// that. Nobody tells it that something of its own was lost, whatever it asks and wherever.
+#[test]
+fn only_those_who_made_a_lost_write_are_told_of_it() {
+    let verdict = on_cluster(Config::of(3, Level::Async), None, |it| async move {
+        let key = doc("a");
+        let (knows, does_not, lost) = lose_one(&it, &key).await?;
+        let mut client = Client::new(3);
+        let first = client.append(&it, does_not, &key, 1).await?;
+        ensure(
+            lost.is_counted_by(&first.clock),
+            "its clock does not count what was lost",
+        )?;
+        for server in [knows, does_not] {
+            let answer = client.put(&it, server).await;
+            let written = matches!(answer, Some(Ok(Reply::Written { .. })));
+            ensure(written, &format!("{server} answers {answer:?}"))?;
+        }
+        let mut loser = Client::new(1);
+        loser.context.wrote(lost);
+        let answer = loser.put(&it, knows).await;
+        let told = matches!(answer, Some(Err(Failure::Lost(_))));
+        ensure(told, &format!("the one who made it is told {answer:?}"))
+    });
+    assert_eq!(verdict, Ok(()));
+}
