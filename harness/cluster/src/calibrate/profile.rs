@@ -73,16 +73,17 @@ pub fn profile(measured: &[Samples]) -> Profile {
     by_kind.remove(PACKET_IN);
     by_kind.remove(PACKET_OUT);
 
-    // The first things are messages of each kind, the last two units and bytes of all.
+    // The first things are messages of each kind, then come further units of each, and the last one is
+    // bytes of all.
     let kinds: Vec<&str> = by_kind.keys().copied().collect();
-    let mut sums = Sums::new(kinds.len() + 2);
+    let mut sums = Sums::new(2 * kinds.len() + 1);
     for (n, all) in by_kind.values().enumerate() {
         for one in all {
-            let mut counts = vec![0.0; kinds.len() + 2];
+            let mut counts = vec![0.0; 2 * kinds.len() + 1];
             let [units, bytes] = content(one);
             counts[n] = one.count as f64;
-            counts[kinds.len()] = units;
-            counts[kinds.len() + 1] = bytes;
+            counts[kinds.len() + n] = units;
+            counts[2 * kinds.len()] = bytes;
             sums.add(&counts, one.nanos as f64, 1.0 / one.count as f64);
         }
     }
@@ -92,18 +93,23 @@ pub fn profile(measured: &[Samples]) -> Profile {
     let per_message_ns: BTreeMap<String, u64> = costs
         .map(|(kind, cost)| ((*kind).to_owned(), whole(*cost)))
         .collect();
+    let units = kinds.iter().zip(&fit.factors[kinds.len()..]);
+    let per_unit = units
+        .map(|(kind, cost)| ((*kind).to_owned(), whole(cost * 1e3)))
+        .filter(|(_, cost)| *cost > 0);
     let named = per_message_ns
         .iter()
         .filter(|(kind, _)| !kind.starts_with('('));
     let named: Vec<u64> = named.map(|(_, cost)| *cost).collect();
     let service = ServiceTimes {
         other_ns: named.iter().sum::<u64>() / named.len().max(1) as u64,
+        per_unit_ps: 0,
         // Nanoseconds to picoseconds.
-        per_unit_ps: whole(fit.factors[kinds.len()] * 1e3),
-        per_byte_ps: whole(fit.factors[kinds.len() + 1] * 1e3),
+        per_byte_ps: whole(fit.factors[2 * kinds.len()] * 1e3),
         per_packet_ns,
         per_turn_ns: 0,
         per_message_ns,
+        per_unit_of_ps: per_unit.collect(),
     };
     let alone = by_kind
         .iter()
@@ -173,7 +179,8 @@ mod tests {
         let expected = [("(timer)", 300), ("append", 900), ("replicate", 1500)];
         let expected = expected.map(|(kind, cost)| (kind.to_owned(), cost));
         assert_eq!(profile.service.per_message_ns, expected.into());
-        assert_eq!(profile.service.per_unit_ps, 50_000);
+        let unit = ("replicate".to_owned(), 50_000);
+        assert_eq!(profile.service.per_unit_of_ps, [unit].into());
         assert_eq!(profile.service.per_byte_ps, 500);
         assert_eq!(profile.service.per_packet_ns, 12_000);
         assert_eq!(profile.service.other_ns, 1200);

@@ -41,7 +41,9 @@ pub struct Service {
     pub per_message: BTreeMap<String, Nanos>,
     /// For a message of a kind that is not among those.
     pub other: Nanos,
-    /// For each unit of a message beyond the first, in picoseconds.
+    /// For each unit of a message beyond the first, by its kind, in picoseconds.
+    pub per_unit: BTreeMap<String, u64>,
+    /// For each unit beyond the first of a message of a kind that is not among those, in picoseconds.
     pub per_unit_ps: u64,
     /// For each byte of a message, in picoseconds.
     pub per_byte_ps: u64,
@@ -58,16 +60,22 @@ impl Service {
         self.per_message.get(kind).copied().unwrap_or(default)
     }
 
-    /// What its units and bytes take.
-    pub(super) fn of_content(&self, units: usize, bytes: usize) -> Nanos {
-        let units = (units.max(1) as u64 - 1).saturating_mul(self.per_unit_ps);
+    /// What a unit beyond the first of a message of a kind takes, in picoseconds.
+    pub(super) fn of_unit(&self, kind: &str) -> u64 {
+        let own = self.per_unit.get(kind).copied();
+        own.unwrap_or(self.per_unit_ps)
+    }
+
+    /// What units of so many picoseconds and bytes take.
+    pub(super) fn of_content(&self, unit_ps: u64, units: usize, bytes: usize) -> Nanos {
+        let units = (units.max(1) as u64 - 1).saturating_mul(unit_ps);
         let bytes = (bytes as u64).saturating_mul(self.per_byte_ps);
         units.saturating_add(bytes) / 1_000
     }
 
     /// Whether the content of messages takes time.
     pub(super) fn counts_content(&self) -> bool {
-        self.per_unit_ps > 0 || self.per_byte_ps > 0
+        self.per_unit_ps > 0 || self.per_byte_ps > 0 || !self.per_unit.is_empty()
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) enum Input<M> {
 struct Kind {
     counts: KindCounts,
     service: Nanos,
+    /// Picoseconds for each further unit.
+    unit_ps: u64,
 }
 
 /// A node's place in the cluster; the node itself may be down.
@@ -301,6 +303,7 @@ impl Kind {
     fn new(kind: &str, service: &Service) -> Self {
         Kind {
             service: service.of(kind),
+            unit_ps: service.of_unit(kind),
             ..Kind::default()
         }
     }
@@ -322,7 +325,8 @@ impl<M: Message> State<M> {
                         known.counts.bytes_in += size as u64;
                         takes = takes.saturating_add(known.service);
                         if config.counts_content() {
-                            let content = config.of_content(message.units(), size);
+                            let units = message.units();
+                            let content = config.of_content(known.unit_ps, units, size);
                             takes = takes.saturating_add(content);
                         }
                     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct ServiceTimes {
     /// Nanoseconds for a message whose kind is not named.
     pub other_ns: u64,
-    /// Picoseconds for each unit of a message beyond the first.
+    /// Picoseconds for each unit beyond the first of a message whose kind is not named.
     pub per_unit_ps: u64,
     /// Picoseconds for each byte of a message.
     pub per_byte_ps: u64,
@@ -23,6 +23,9 @@ pub struct ServiceTimes {
     /// Nanoseconds for a message, by its kind; `(timer)`, `(persisted)` and `(read)` are what else a
     /// node is told.
     pub per_message_ns: BTreeMap<String, u64>,
+    /// Picoseconds for each unit of a message beyond the first, by its kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub per_unit_of_ps: BTreeMap<String, u64>,
 }
 
 impl ServiceTimes {
@@ -31,6 +34,7 @@ impl ServiceTimes {
         Service {
             per_message: self.per_message_ns.clone(),
             other: self.other_ns,
+            per_unit: self.per_unit_of_ps.clone(),
             per_unit_ps: self.per_unit_ps,
             per_byte_ps: self.per_byte_ps,
             per_packet: self.per_packet_ns,
