@@ -99,7 +99,8 @@ pub fn to_toml(profile: &Profile, kind: Kind, machine: &str, level: &str) -> Str
          # Measured on a shared machine with all nodes and the load on it, at level `{level}`: they\n\
          # have interruptions by others in them. Good for simulating, not for ranking.\n\
          # [service] is what the simulator takes: a cost per message and per further unit of each kind,\n\
-         # and one per byte for all, fitted together by least squares without negative costs. `error` is relative to what was measured.\n\
+         # and one per byte for all, fitted together by least squares without negative costs.\n\
+         # `error` is relative to what was measured.\n\
          # [kinds.…] is the fit of each kind by itself.\n\n{body}"
     )
 }
