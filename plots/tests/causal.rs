@@ -185,15 +185,15 @@ fn contexts_and_workflows_that_start_again_have_a_figure() {
             _ => return,
         };
         let counters = &mut run.work.runtime;
-        counters.insert("calls".into(), 3 * n);
+        counters.insert("contexts".into(), 3 * n);
         counters.insert("context bytes".into(), 3 * n * bytes);
-        counters.extend(aborts.map(|aborts| ("workflow aborts".to_owned(), aborts)));
+        counters.extend(aborts.map(|aborts| ("attempts aborted".to_owned(), aborts)));
     });
     let drawn = svg(&all, "context-micro-causal").expect("is there");
     has(
         &drawn,
         &[
-            "bytes per call",
+            "bytes per message",
             "per 100 answered requests",
             "workflows started again",
             "offered rate, requests/s",

@@ -1,21 +1,22 @@
 //! The plain cache as functions use it.
 
-use crate::client::{NO_SERVERS, Servers, unexpected};
-use crate::cluster::{CENTRE, Cluster, server};
-use crate::server::{Config, Reply, Request};
-use crate::wire::Never;
-use triptych_api::{Name, Result, Updated, Value};
+use crate::server::{Config, Reply, Request, Server};
+use std::rc::Rc;
+use triptych_api::{Result, State, Updated, Value};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
 use triptych_mesh::Key;
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::client::{NO_SERVERS, unexpected};
+use triptych_refreshed::wire::Never;
+use triptych_refreshed::{Cluster, Servers, dump, sums, unheard};
 use triptych_site::Site;
 
 const READ: &str = "cache-none.read";
 const WRITE: &str = "cache-none.write";
 
 /// Its servers in one world.
-pub type Nodes = Cluster<Request, Reply, Never>;
+pub type Nodes = Cluster<Request, Reply, Never, Server>;
 
 /// Nothing is carried, and nothing is kept: whatever a server has counts.
 pub struct Plain {
@@ -37,20 +38,6 @@ impl Plain {
     pub fn cluster(&self) -> Option<&Nodes> {
         self.cluster.as_ref()
     }
-}
-
-/// What a cluster's nodes have counted, all together, of these names.
-pub fn sums<Q: crate::Part, A: crate::Part, P: crate::Part>(
-    cluster: &Cluster<Q, A, P>,
-    names: &[&'static str],
-) -> Gauges {
-    let nodes = (0..cluster.servers()).map(server).chain([CENTRE]);
-    let all: Vec<_> = nodes.flat_map(|node| cluster.sim().gauges(node)).collect();
-    let sum = |name: &&'static str| {
-        let named = all.iter().filter(|(known, _)| known == name);
-        (Name::from(*name), named.map(|(_, value)| value).sum())
-    };
-    names.iter().map(sum).collect()
 }
 
 impl System for Plain {
@@ -112,11 +99,15 @@ impl System for Plain {
     fn merge(&self, (): &mut (), (): ()) {}
 
     async fn pending(&self) -> Told<u64> {
-        let stale = self
-            .cluster
-            .as_ref()
-            .map(|cluster| sums(cluster, &["stale"]));
-        Ok(stale.map_or(0, |stale| stale.values().sum()))
+        let waits = self.cluster.as_ref().map(|cluster| {
+            let waits = sums(cluster, &["stale", "asked"]);
+            waits.values().sum::<u64>() + unheard(cluster)
+        });
+        Ok(waits.unwrap_or_default())
+    }
+
+    async fn dump(&self, site: Rc<Site>) -> Told<State> {
+        dump(self.cluster.as_ref(), &site).await
     }
 
     fn counters(&self) -> Gauges {

@@ -197,7 +197,8 @@ pub trait System: 'static {
         Ok(0)
     }
 
-    /// What is left once nothing is pending.
+    /// What is left once nothing is pending: with what each server has beside it ([`copies`]), so that
+    /// whether they agree can be judged.
     ///
     /// # Errors
     /// Why it cannot be read, in words.
@@ -216,5 +217,14 @@ pub trait System: 'static {
     /// Why it cannot be said, in words.
     async fn gauges(&self) -> Told<Gauges> {
         Ok(Gauges::new())
+    }
+}
+
+/// Adds to a final state what one server has of some keys; null of a key that has no document.
+pub fn copies(state: &mut State, server: &str, documents: impl IntoIterator<Item = (Key, Value)>) {
+    let copy = state.copies.entry(Name::from(server)).or_default();
+    for (key, document) in documents {
+        let rows = copy.entry(key.table).or_default();
+        rows.insert(key.key, document);
     }
 }

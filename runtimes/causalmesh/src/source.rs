@@ -3,12 +3,12 @@
 use crate::model::ModelRing;
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
-use triptych_api::{Name, State};
-use triptych_cached::Told;
+use triptych_api::{Name, State, Value};
+use triptych_cached::{Told, copies};
 use triptych_faas::Gauges;
 use triptych_mesh::backing::tables::TableBridge;
 use triptych_mesh::sim::{Backing, SimMesh, lan};
-use triptych_mesh::{Bugs, Config, Failure, Level, Port, Reply, Request};
+use triptych_mesh::{Bugs, Config, Core, Failure, Key, Level, Port, Reply, Request};
 use triptych_site::{Site, tables};
 use triptych_store::TableSchema;
 use triptych_world::{Nanos, SECOND};
@@ -107,11 +107,34 @@ impl Source {
         }
     }
 
-    /// The rows of the store; once nothing is pending, every server has the same.
+    /// The rows of the store, and what each server has of them; once nothing is pending, all the same.
     pub(crate) async fn dump(&self, site: Rc<Site>) -> Told<State> {
         let mut state = tables::state(&site).await?;
-        if let Source::Model(ring) = self {
-            state.corrupt.extend(ring.differences(&state));
+        let rows = state.tables.iter();
+        let all: Vec<Key> = rows
+            .flat_map(|(table, rows)| rows.keys().map(|key| (table.clone(), key.clone())))
+            .map(|(table, key)| Key { table, key })
+            .collect();
+        let of = |core: &Core| -> Vec<(Key, Value)> {
+            let here = |key: &Key| Some((key.clone(), core.entry(key)?.seen().value?));
+            all.iter().filter_map(here).collect()
+        };
+        match self {
+            Source::Mesh(mesh) => {
+                for &at in mesh.servers() {
+                    let documents = mesh.look(at, |server| of(server.core()));
+                    if let Some(documents) = documents {
+                        copies(&mut state, &at.to_string(), documents);
+                    }
+                }
+            }
+            Source::Model(ring) => {
+                state.corrupt.extend(ring.differences(&state));
+                for (slot, documents) in ring.cores(of) {
+                    copies(&mut state, &slot.to_string(), documents);
+                }
+            }
+            Source::None => {}
         }
         Ok(state)
     }
@@ -119,7 +142,8 @@ impl Source {
     pub(crate) fn counters(&self) -> Gauges {
         match self {
             Source::Model(ring) => ring.counters(),
-            Source::Mesh(_) | Source::None => Gauges::new(),
+            Source::Mesh(mesh) => traffic(mesh),
+            Source::None => Gauges::new(),
         }
     }
 
@@ -135,6 +159,27 @@ impl Source {
             Source::None => Ok(Gauges::new()),
         }
     }
+}
+
+/// What the servers have sent: batches of versions from each to the next one with their bytes, answers
+/// to them, and what went to the backing store and was asked of it because it was missed.
+fn traffic(mesh: &SimMesh) -> Gauges {
+    let named = [
+        ("ring frames", "frame"),
+        ("ring acknowledgements", "ack"),
+        ("cache fetches", "fetch"),
+        ("cache stores", "store"),
+    ];
+    let mut counted = Gauges::new();
+    for &at in mesh.servers() {
+        let metrics = mesh.sim().metrics(at);
+        let sent = |kind| metrics.kinds.get(kind).copied().unwrap_or_default();
+        for (name, kind) in named {
+            *counted.entry(Name::from(name)).or_default() += sent(kind).messages_out;
+        }
+        *counted.entry(Name::from("ring bytes")).or_default() += sent("frame").bytes_out;
+    }
+    counted
 }
 
 /// A gauge of all servers together.

@@ -2,18 +2,20 @@
 //! servers.
 
 use crate::interval::Interval;
-use crate::message::{Peer, Reply, Request};
+use crate::message::{Reply, Request};
 use crate::stamp::Stamp;
-use crate::{Bug, Config};
+use crate::{Bug, Config, Nodes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use triptych_api::{Error, Result, Updated, Value};
-use triptych_cache_none::client::{NO_SERVERS, unexpected};
-use triptych_cache_none::{Cluster, Servers, Writes, sums};
+use std::rc::Rc;
+use triptych_api::{Error, Result, State, Updated, Value};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
 use triptych_mesh::Key;
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::client::{NO_SERVERS, unexpected};
+use triptych_refreshed::cluster::{CENTRE, server};
+use triptych_refreshed::{Servers, Writes, dump, sums};
 use triptych_site::Site;
 
 const READ: &str = "faastcc.read";
@@ -39,7 +41,7 @@ pub struct Context {
 
 /// See the module documentation.
 pub struct FaasTcc {
-    cluster: Option<Cluster<Request, Reply, Peer>>,
+    cluster: Option<Nodes>,
     ports: Servers<Request, Reply>,
     bug: Option<Bug>,
 }
@@ -58,7 +60,7 @@ impl FaasTcc {
     }
 
     /// The servers.
-    pub fn cluster(&self) -> Option<&Cluster<Request, Reply, Peer>> {
+    pub fn cluster(&self) -> Option<&Nodes> {
         self.cluster.as_ref()
     }
 
@@ -203,10 +205,22 @@ impl System for FaasTcc {
         kept.low = kept.low.max(new.low);
     }
 
+    /// What is committed is nowhere older once every cache has a promise from after it.
     async fn pending(&self) -> Told<u64> {
-        let names = ["stale", "pending"];
-        let waits = self.cluster.as_ref().map(|cluster| sums(cluster, &names));
-        Ok(waits.map_or(0, |waits| waits.values().sum()))
+        let Some(cluster) = &self.cluster else {
+            return Ok(0);
+        };
+        let waits: u64 = sums(cluster, &["stale", "asked", "pending"]).values().sum();
+        let newest = cluster.gauge(CENTRE, "newest");
+        let old = (0..cluster.servers()).filter(|index| {
+            let promise = cluster.gauge(server(*index), "promise");
+            promise < newest
+        });
+        Ok(waits + old.count() as u64)
+    }
+
+    async fn dump(&self, site: Rc<Site>) -> Told<State> {
+        dump(self.cluster.as_ref(), &site).await
     }
 
     fn counters(&self) -> Gauges {

@@ -3,17 +3,18 @@
 
 use crate::choose::saw;
 use crate::line::{Deps, demand, trim};
-use crate::message::{Got, Held, Holds, Peer, Reply, Request};
-use crate::{Config, Kind};
+use crate::message::{Got, Held, Holds, Reply, Request};
+use crate::{Config, Kind, Nodes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use triptych_api::{Error, Result, Updated, Value};
-use triptych_cache_none::client::{NO_SERVERS, unexpected};
-use triptych_cache_none::{Cluster, Servers, Writes, sums};
+use std::rc::Rc;
+use triptych_api::{Error, Result, State, Updated, Value};
 use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
 use triptych_faas::Gauges;
 use triptych_mesh::{Clock, Key};
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::client::{NO_SERVERS, unexpected};
+use triptych_refreshed::{Servers, Writes, dump, sums, unheard};
 use triptych_site::Site;
 
 const READ: &str = "hydrocache.read";
@@ -115,7 +116,7 @@ fn note(holds: &mut Holds, key: &Key, clock: &Clock, at: u16) {
 
 /// See the module documentation.
 pub struct Hydro {
-    cluster: Option<Cluster<Request, Reply, Peer>>,
+    cluster: Option<Nodes>,
     ports: Servers<Request, Reply>,
     kind: Kind,
     bug: Option<ClientBug>,
@@ -147,7 +148,7 @@ impl Hydro {
     }
 
     /// The servers.
-    pub fn cluster(&self) -> Option<&Cluster<Request, Reply, Peer>> {
+    pub fn cluster(&self) -> Option<&Nodes> {
         self.cluster.as_ref()
     }
 
@@ -369,9 +370,16 @@ impl System for Hydro {
     }
 
     async fn pending(&self) -> Told<u64> {
-        let names = ["stale", "writing", "jobs"];
-        let waits = self.cluster.as_ref().map(|cluster| sums(cluster, &names));
-        Ok(waits.map_or(0, |waits| waits.values().sum()))
+        let names = ["stale", "writing", "jobs", "asked"];
+        let waits = self.cluster.as_ref().map(|cluster| {
+            let waits = sums(cluster, &names);
+            waits.values().sum::<u64>() + unheard(cluster)
+        });
+        Ok(waits.unwrap_or_default())
+    }
+
+    async fn dump(&self, site: Rc<Site>) -> Told<State> {
+        dump(self.cluster.as_ref(), &site).await
     }
 
     fn counters(&self) -> Gauges {
