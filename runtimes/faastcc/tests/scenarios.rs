@@ -122,7 +122,7 @@ fn high_of_a_row_that_was_overtaken(bug: Option<Bug>) -> Stamp {
         bug,
         ..Config::default()
     };
-    let mut server = Server::new(config, 0);
+    let mut server = Server::new(config);
     let mut out = Out::default();
     let fresh = |since, promise, changed| {
         Wire::Peer(Peer::Fresh {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use triptych_api::Value;
 use triptych_cached::Attempt;
-use triptych_hydrocache::{Bug, Config, Deps, Got, Held, Holds, Peer, Reply, Request, start};
+use triptych_hydrocache::{Bug, Config, Deps, Got, Held, Holds, Reply, Request, start};
 use triptych_mesh::{Clock, Key};
 use triptych_nodes::sim::SimConfig;
 use triptych_refreshed::{Failure, Port};

@@ -10,6 +10,7 @@
 //! * [`database`]: what servers ask of the database, and [`desk`], how they keep track of it;
 //! * [`broker`]: publish/subscribe, with the point up to which all servers have taken in all news,
 //!   and [`feed`], the servers' side of it;
+//! * [`installed`]: such a cluster as the caches of an installation;
 //! * [`client`]: the way from a function to its server, and [`writes`]: what is kept until a commit.
 
 pub mod broker;
@@ -18,14 +19,16 @@ pub mod cluster;
 pub mod database;
 pub mod desk;
 pub mod feed;
+pub mod installed;
 pub mod wire;
 pub mod writes;
 
 pub use broker::{Broker, News};
 pub use client::{Answer, Servers};
-pub use cluster::{Cluster, Port, Replica, dump, sums, unheard};
+pub use cluster::{Cluster, Port, Replica, sums, unheard};
 pub use database::{Outcome, Put, Query, Row, perform};
 pub use desk::Desk;
 pub use feed::Feed;
+pub use installed::{Installed, Watched};
 pub use wire::{Failure, Part, Wire};
 pub use writes::Writes;
