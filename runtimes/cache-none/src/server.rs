@@ -140,7 +140,7 @@ pub struct Server {
     lines: BTreeMap<Key, Option<Value>>,
     /// Written since they were asked for.
     stale: BTreeSet<Key>,
-    /// Being fetched for a read, by how many.
+    /// Being fetched, by how many.
     fetching: BTreeMap<Key, u32>,
     /// Requests that came before it could serve.
     early: Vec<(Peer, u64, Request)>,
@@ -244,8 +244,8 @@ impl Server {
     }
 
     fn outcome(&mut self, now: Nanos, then: Then, outcome: Outcome, out: &mut Send) {
-        if let Then::Read { missing, .. } = &then {
-            for key in missing {
+        if let Then::Read { missing: keys, .. } | Then::Refresh(keys) = &then {
+            for key in keys {
                 let fetches = self.fetching.get_mut(key);
                 if fetches.is_some_and(|fetches| {
                     *fetches -= 1;
@@ -327,14 +327,17 @@ impl Server {
     }
 
     fn refresh(&mut self, out: &mut Send) {
-        let (lines, stale) = (&self.lines, std::mem::take(&mut self.stale));
-        // What is being fetched for the first time waits for the next time.
-        let (kept, rest): (Vec<Key>, Vec<Key>) =
-            stale.into_iter().partition(|key| lines.contains_key(key));
-        self.stale.extend(
-            rest.into_iter()
-                .filter(|key| self.fetching.contains_key(key)),
-        );
+        let (lines, fetching) = (&self.lines, &self.fetching);
+        // What is being fetched waits for the next time: of two answers the older one may come last.
+        let (waits, free): (BTreeSet<Key>, BTreeSet<Key>) = std::mem::take(&mut self.stale)
+            .into_iter()
+            .partition(|key| fetching.contains_key(key));
+        let kept = free.into_iter().filter(|key| lines.contains_key(key));
+        let kept: Vec<Key> = kept.collect();
+        self.stale = waits;
+        for key in &kept {
+            *self.fetching.entry(key.clone()).or_default() += 1;
+        }
         for keys in kept.chunks(BATCH) {
             let keys = keys.to_vec();
             let query = Query::Get { keys: keys.clone() };
