@@ -11,6 +11,9 @@ use crate::loaded::{Loaded, LoadedRun};
 use serde::{Deserialize, Serialize};
 use triptych_model::Verdict;
 
+/// The widest line of a table: six runtimes by their names, and what they count.
+pub const WIDTH: usize = 110;
+
 /// How the causal checker's rules begin.
 const RULES: &str = "C-";
 
@@ -115,7 +118,11 @@ pub fn grid(title: String, columns: &[(String, Anomalies)]) -> Grid {
         let cell = |anomalies: &Anomalies| match anomalies.kind(kind) {
             None => "–".to_owned(),
             Some(known) => {
-                let each = known.per_million_reads.map_or("?".to_owned(), shown);
+                let each = match (known.found, known.per_million_reads) {
+                    (0, _) => "0".to_owned(),
+                    (_, Some(each)) => significant(each, 3),
+                    (_, None) => "?".to_owned(),
+                };
                 match known.promised {
                     true => each,
                     false => format!("({each})"),
@@ -136,14 +143,6 @@ pub fn grid(title: String, columns: &[(String, Anomalies)]) -> Grid {
              `twice` and `diverged` are counted in keys and writes at the end of a run."
                 .to_owned(),
         ],
-    }
-}
-
-/// None is none, and never a rounded few.
-fn shown(each: f64) -> String {
-    match each {
-        0.0 => "0".to_owned(),
-        each => significant(each, 3),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use triptych_load::run::RunError;
 use triptych_load::seeds::{AppReport, Batch, BatchReport, Tried, all_profiles};
 use triptych_results::model::{Status, Verdict};
-use triptych_results::{Anomalies, anomalies, table};
+use triptych_results::{Anomalies, anomalies};
 
 /// Runs the seeds and prints what each rule found.
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, CliError> {
@@ -114,7 +114,7 @@ fn show(args: &CheckArgs, batch: &Batch, report: &BatchReport, seconds: f64) {
     if !counted.is_empty() {
         let title = format!("Anomalies per million reads: {}", batch.runtime);
         let grid = anomalies::grid(title, &counted);
-        println!("\n{}", grid.plain(table::WIDTH));
+        println!("\n{}", grid.plain(anomalies::WIDTH));
     }
     for rule in report.rules.iter().filter(|rule| rule.violations > 0) {
         let Tried { profile, seed } = &rule.violated_in[0];

@@ -37,10 +37,10 @@ fn beside(bundle: &Path) -> PathBuf {
 /// figures and report, and prints where the report is.
 pub(super) fn write(loaded: &Loaded, out: &Path) -> Result<(), CliError> {
     print!("{}", table::table(&loaded.points()));
-    for table in anomalies::tables(loaded)
-        .into_iter()
-        .chain(beside::tables(loaded))
-    {
+    for table in anomalies::tables(loaded) {
+        print!("\n{}", table.plain(anomalies::WIDTH));
+    }
+    for table in beside::tables(loaded) {
         print!("\n{}", table.plain(table::WIDTH));
     }
     triptych_plots::write_all(loaded, out)?;
