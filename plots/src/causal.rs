@@ -21,11 +21,11 @@ use triptych_results::{
     Latencies, Loaded, LoadedRun, Point, PublishedFigure, PublishedFigures, Visibility,
 };
 
-/// Counters of a runtime: the bytes of all contexts that travelled with calls, those calls, and how
-/// often a workflow had to start again.
+/// Counters of a runtime: the bytes of all contexts that travelled with calls, replies and events, how
+/// many did, and how often a workflow had to start again.
 const CONTEXT_BYTES: &str = "context bytes";
-const CALLS: &str = "calls";
-const ABORTS: &str = "workflow aborts";
+const CONTEXTS: &str = "contexts";
+const ABORTS: &str = "attempts aborted";
 
 /// A figure of this kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -453,8 +453,8 @@ fn context(loaded: &Loaded, group: &[Point]) -> Option<Causal> {
     };
     let bytes = by_rate(group, &palette, false, |point| {
         counted(point, &|work| {
-            let calls = work.get(CALLS).filter(|calls| **calls > 0.0)?;
-            Some(work.get(CONTEXT_BYTES)? / calls)
+            let contexts = work.get(CONTEXTS).filter(|contexts| **contexts > 0.0)?;
+            Some(work.get(CONTEXT_BYTES)? / contexts)
         })
     });
     let aborts = by_rate(group, &palette, false, |point| {
@@ -471,11 +471,11 @@ fn context(loaded: &Loaded, group: &[Point]) -> Option<Causal> {
         })
     };
     // Bytes differ by orders of magnitude, and who counts them carries some.
-    let size = Axis::logarithmic("bytes per call", Plot::values(&bytes, &[]));
+    let size = Axis::logarithmic("bytes per message", Plot::values(&bytes, &[]));
     let most = Plot::values(&aborts, &[]).fold(0.0, f64::max);
     let share = Axis::from_zero("per 100 answered requests", most);
     let panels = [
-        panel("context of a call", size, bytes),
+        panel("context of calls, replies, events", size, bytes),
         panel("workflows started again", share, aborts),
     ];
     let panels: Vec<Plot> = panels.into_iter().flatten().collect();
@@ -487,7 +487,7 @@ fn context(loaded: &Loaded, group: &[Point]) -> Option<Causal> {
     Some(Causal {
         name: format!("context-{}", first.profile),
         caption:
-            "Bytes of causal context per call, and workflows that had to start again, against \
+            "Bytes of causal context per call, reply or event, and workflows that had to start again, against \
                   the offered rate."
                 .to_owned(),
         lines: Lines {
@@ -496,8 +496,8 @@ fn context(loaded: &Loaded, group: &[Point]) -> Option<Causal> {
                 subtitle: subtitle(first),
                 legend,
                 notes: vec![
-                    "Context: what travels with a call and its reply to say what was seen and \
-                     written, without the call's own input and answer. Runtimes that count none \
+                    "Context: what travels with a call, a reply or an event to say what was seen and \
+                     written, without their own input and answer. Runtimes that count none \
                      are not shown."
                         .to_owned(),
                     repetitions(group),

@@ -1,5 +1,6 @@
 //! The figures of a campaign: which there are, and how a description becomes SVG or PNG.
 
+use crate::anomalies::Anomalies;
 use crate::causal::Causal;
 use crate::cdf::Distribution;
 use crate::contention::Contention;
@@ -72,6 +73,7 @@ enum Content {
     Contention(Contention),
     Beside(Beside),
     Causal(Causal),
+    Anomalies(Anomalies),
 }
 
 impl Figure {
@@ -99,6 +101,7 @@ impl Figure {
             Content::Contention(figure) => figure.draw(&pen)?,
             Content::Beside(figure) => figure.draw(&pen)?,
             Content::Causal(figure) => figure.draw(&pen)?,
+            Content::Anomalies(figure) => figure.draw(&pen)?,
         }
         area.present().map_err(PlotError::drawing)
     }
@@ -159,8 +162,8 @@ pub(crate) fn groups(points: &[Point]) -> impl Iterator<Item = &[Point]> {
 /// Every figure of a campaign: per profile, latency against throughput, cost, and the distribution
 /// at a rate that all runtimes have; and the course of one run per runtime. Where the runs have
 /// noted what the runtimes keep, or measured single primitives, figures of that too; one of several
-/// levels of contention; of causal caches what [`Causal`] has; and one beside published points where
-/// there are any.
+/// levels of contention; where causal order was recorded, how often it was broken ([`Anomalies`]); of
+/// causal caches what [`Causal`] has; and one beside published points where there are any.
 pub fn figures(loaded: &Loaded) -> Vec<Figure> {
     let points = loaded.points();
     let mut figures = Vec::new();
@@ -208,6 +211,13 @@ pub fn figures(loaded: &Loaded) -> Vec<Figure> {
                 name("primitives"),
                 "Median and 99th percentile of single primitives by runtime.",
                 Content::Primitives(primitives),
+            ));
+        }
+        if let Some(anomalies) = Anomalies::new(loaded, group) {
+            figures.push(Figure::new(
+                name("anomalies"),
+                "How many of a million reads broke causal order, by kind and runtime.",
+                Content::Anomalies(anomalies),
             ));
         }
         for causal in Causal::within(loaded, group) {

@@ -5,6 +5,7 @@
 //! its own font. A figure is first a plain description ([`Figure`]) and then drawn, so that what is
 //! shown can be tested without looking at pixels.
 
+mod anomalies;
 mod axis;
 mod causal;
 mod cdf;
@@ -22,6 +23,7 @@ mod report;
 mod throughput;
 mod timeline;
 
+pub use anomalies::Anomalies;
 pub use causal::Causal;
 pub use cdf::Distribution;
 pub use contention::Contention;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use triptych_results::format::{dollars, plain, significant};
 use triptych_results::model::{Finding, GuaranteeVerdict, Status};
 use triptych_results::table::{latency, range, verdict};
-use triptych_results::{Cost, Loaded, LoadedRun, Point, beside};
+use triptych_results::{Cost, Grid, Loaded, LoadedRun, Point, anomalies, beside};
 
 const STYLE: &str = include_str!("../data/report.css");
 
@@ -57,7 +57,8 @@ pub fn report(loaded: &Loaded, figures: &[Figure]) -> Result<String, PlotError> 
                     }
                     @if drawn.is_empty() { p { "No complete runs, no figures." } }
                 }
-                (published(loaded))
+                (tables("Anomalies", &anomalies::tables(loaded)))
+                (tables("Beside published numbers", &beside::tables(loaded)))
                 (work(&points, loaded))
                 (method())
                 (manifests(loaded))
@@ -255,14 +256,13 @@ fn saturation(loaded: &Loaded) -> Markup {
     }
 }
 
-/// Published numbers beside ours, where there are any.
-fn published(loaded: &Loaded) -> Markup {
-    let tables = beside::tables(loaded);
+/// Tables under a heading, where there are any.
+fn tables(heading: &str, tables: &[Grid]) -> Markup {
     html! {
         @if !tables.is_empty() {
             section {
-                h2 { "Beside published numbers" }
-                @for table in &tables {
+                h2 { (heading) }
+                @for table in tables {
                     div.scroll { table.numbers {
                         caption { (table.title) }
                         thead { tr { @for head in &table.head { th { (head) } } } }

@@ -6,7 +6,7 @@ mod fixture;
 use fixture::{Plan, Run};
 use std::path::Path;
 use triptych_plots::{figures, write_all};
-use triptych_results::model::{Status, Value};
+use triptych_results::model::{Guarantee, RuleReport, Status, Value};
 use triptych_results::{Loaded, RunBundle, Saturation};
 
 const MESH: &str = "causalmesh";
@@ -185,15 +185,15 @@ fn contexts_and_workflows_that_start_again_have_a_figure() {
             _ => return,
         };
         let counters = &mut run.work.runtime;
-        counters.insert("calls".into(), 3 * n);
+        counters.insert("contexts".into(), 3 * n);
         counters.insert("context bytes".into(), 3 * n * bytes);
-        counters.extend(aborts.map(|aborts| ("workflow aborts".to_owned(), aborts)));
+        counters.extend(aborts.map(|aborts| ("attempts aborted".to_owned(), aborts)));
     });
     let drawn = svg(&all, "context-micro-causal").expect("is there");
     has(
         &drawn,
         &[
-            "bytes per call",
+            "bytes per message",
             "per 100 answered requests",
             "workflows started again",
             "offered rate, requests/s",
@@ -251,4 +251,67 @@ fn the_time_until_a_write_is_seen_has_a_figure() {
         assert!(first <= everywhere, "{first} {everywhere}");
         assert_eq!(seen.series.len() as u64, seen.published);
     }
+}
+
+#[test]
+fn anomalies_by_kind_have_a_figure_that_tells_none_from_few() {
+    let runtimes = [MESH, TCC, OPT, "cache-none"];
+    let plans: Vec<Plan> = runtimes
+        .map(|runtime| plan(runtime, "full-social-causal", 200.0, 6.0))
+        .to_vec();
+    let all = loaded(&plans, "anomalies", |run| {
+        let plain = run.manifest.runtime == "cache-none";
+        let rule = |rule: &str, guarantee, violations| RuleReport {
+            examined: 20_000,
+            violations,
+            ..RuleReport::new(rule, guarantee)
+        };
+        run.verdict.coverage.looks = 25_000;
+        run.verdict.rules.extend([
+            rule(
+                "C-read-your-writes",
+                Guarantee::Order,
+                if plain { 28 } else { 0 },
+            ),
+            rule(
+                "C-monotonic-reads",
+                Guarantee::Order,
+                if plain { 82 } else { 0 },
+            ),
+            rule("C-lost", Guarantee::Durability, 0),
+        ]);
+    });
+    let anomalies = all.runs[3]
+        .summary
+        .anomalies
+        .as_ref()
+        .expect("were counted");
+    let each = anomalies.kind("monotonic-reads").expect("was examined");
+    assert_eq!(each.per_million_reads, Some(3_280.0));
+    let drawn = svg(&all, "anomalies-full-social-causal").expect("is there");
+    has(
+        &drawn,
+        &[
+            "anomalies per million reads",
+            "monotonic-reads",
+            "read-your-writes",
+            "lost",
+            "cache-none",
+            "reads examined: causalmesh 25,000",
+            ">\n0\n<",
+        ],
+    );
+    let tables = triptych_results::anomalies::tables(&all);
+    let text = tables[0].plain(100);
+    has(
+        &text,
+        &[
+            "Anomalies per million reads: full-social-causal",
+            "25,000",
+            "1,120",
+        ],
+    );
+    let without = loaded(&plans[..1], "anomalies-none", |_| ());
+    assert_eq!(svg(&without, "anomalies-full-social-causal"), None);
+    assert!(triptych_results::anomalies::tables(&without).is_empty());
 }

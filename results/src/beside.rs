@@ -171,6 +171,7 @@ fn latencies(group: &[Point], sources: &[&Published]) -> Grid {
         .to_vec(),
         rows,
         words: 2,
+        numbers_to_the_end: false,
         notes,
     }
 }
@@ -326,6 +327,7 @@ fn work(loaded: &Loaded, group: &[Point], published: &PublishedWork) -> Grid {
         head: head.map(str::to_string).to_vec(),
         rows,
         words: 2,
+        numbers_to_the_end: false,
         notes,
     }
 }

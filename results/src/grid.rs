@@ -11,8 +11,10 @@ pub struct Grid {
     pub head: Vec<String>,
     /// The rows, each with a cell per column.
     pub rows: Vec<Vec<String>>,
-    /// How many columns at the left are words; the others are numbers.
+    /// How many columns at the left are words; the others are numbers, but for the last one.
     pub words: usize,
+    /// Whether the last column is of numbers too.
+    pub numbers_to_the_end: bool,
     /// What a reader must know of it, a sentence each.
     pub notes: Vec<String>,
 }
@@ -82,9 +84,9 @@ impl Grid {
         out
     }
 
-    /// Whether a column holds words: those at the left, and the last one.
+    /// Whether a column holds words: those at the left, and mostly the last one.
     pub fn is_word(&self, column: usize) -> bool {
-        column < self.words || column + 1 == self.head.len()
+        column < self.words || column + 1 == self.head.len() && !self.numbers_to_the_end
     }
 }
 
@@ -99,6 +101,7 @@ mod tests {
             head: texts(["name", "amount", "verdict"]),
             rows: vec![texts(["a", "1.5", "valid"]), texts(["b|c", "20.25", ""])],
             words: 1,
+            numbers_to_the_end: false,
             notes: vec!["one two three four".into()],
         }
     }

@@ -10,6 +10,7 @@
 //! crate alone.
 
 pub mod aggregate;
+pub mod anomalies;
 pub mod beside;
 pub mod bundle;
 pub mod campaign;
@@ -33,6 +34,7 @@ pub mod verify;
 pub mod visibility;
 
 pub use aggregate::{Point, Spread, points};
+pub use anomalies::{Anomalies, AnomalyKind};
 pub use bundle::{RunBundle, RunData};
 pub use campaign::{Campaign, RunState, Saturation, Tried};
 pub use error::BundleError;

@@ -5,6 +5,7 @@
 //! service time from the actual one, waiting is the difference. Only requests that were intended
 //! after the warm-up are measured; none is dropped: every request of the schedule is in a count.
 
+use crate::anomalies::Anomalies;
 use crate::hlog::{Grid, HlogWriter};
 use crate::latency::Recorder;
 use crate::manifest::{Manifest, SCHEMA};
@@ -283,6 +284,7 @@ impl<'a> Summariser<'a> {
             work_per_request: work_per_request(work, requests),
             transactions: work.transactions,
             visibility: self.watch.finish(),
+            anomalies: Anomalies::of(verdict),
             cost: CostSummary {
                 sheet: manifest.price_sheet.clone(),
                 run,

@@ -1,6 +1,7 @@
 //! The published numbers of a run, as they stand in `summary.json`. How they are computed is in
 //! [`crate::summarise`](mod@crate::summarise).
 
+use crate::anomalies::Anomalies;
 use crate::hlog::HlogError;
 use crate::latency::{Latencies, Quantile};
 use crate::price::{Cost, PriceError};
@@ -229,6 +230,9 @@ pub struct Summary {
     /// How long writes took until others saw them; nothing if no app asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<Visibility>,
+    /// How often causal order was broken, by kind; nothing if it was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anomalies: Option<Anomalies>,
     /// What it cost.
     pub cost: CostSummary,
     /// How it went over time.

@@ -178,6 +178,12 @@ impl Profile {
         Ok(self)
     }
 
+    /// Whether profiles of its app have a setting of this name.
+    pub fn knows(&self, key: &str) -> bool {
+        self.family()
+            .is_some_and(|family| family.keys.contains(&key))
+    }
+
     /// How many servers it is about, if it is about that: its setting `servers`.
     pub fn servers(&self) -> Option<u16> {
         self.setting("servers").parse().ok()

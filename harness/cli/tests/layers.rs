@@ -27,9 +27,9 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cached",
         &["mesh", "site", "api", "faas", "store", "world", "model"],
     ),
-    // What caches in front of a database have in common is what the plainest of them is.
+    // What caches in front of a database have in common.
     (
-        "cache-none",
+        "refreshed",
         &[
             "cached", "mesh", "nodes", "site", "api", "faas", "store", "world", "model",
         ],
@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "runtime",
         &[
-            "cache-none",
+            "refreshed",
             "cached",
             "mesh",
             "log",
@@ -56,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "registry",
         &[
             "runtime",
-            "cache-none",
+            "refreshed",
             "cached",
             "app",
             "workloads",

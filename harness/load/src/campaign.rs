@@ -322,14 +322,22 @@ impl Campaign {
         wrong
     }
 
+    /// Whether some profile has a setting of this name.
+    fn concerns_any(&self, key: &str) -> bool {
+        let profiles = self.profiles.iter();
+        let mut found = profiles.filter_map(|name| triptych_workloads::find(name).ok());
+        found.any(|profile| profile.knows(key))
+    }
+
     fn try_app(&self, name: &str) -> Result<(Profile, App), (Option<String>, String)> {
         let plain = |what: String| (None, what);
         let profile = triptych_workloads::find(name).map_err(|error| plain(error.to_string()))?;
-        let overrides = self
-            .settings
-            .iter()
-            .map(|(key, value)| (key.clone(), value.text()));
+        // What is meant for another app's profiles does not concern this one.
+        let meant = |key: &str| profile.knows(key) || !self.concerns_any(key);
+        let overrides = self.settings.iter().filter(|(key, _)| meant(key));
+        let overrides = overrides.map(|(key, value)| (key.clone(), value.text()));
         let profile = profile
+            .clone()
             .with_settings(overrides.collect())
             .map_err(|error| match &error {
                 SettingError::UnknownKey { key, allowed, .. } => {

@@ -154,9 +154,9 @@ impl Explorer {
         Ok((output, traced))
     }
 
-    /// Whether a rule's guarantee is promised.
-    pub fn promises(&self, guarantee: triptych_model::Guarantee) -> bool {
-        self.declares.promises(guarantee)
+    /// Whether a violation breaks a promise.
+    pub fn breaks(&self, violated: &Violated) -> bool {
+        violated.asked && self.declares.promises(violated.guarantee)
     }
 
     /// The command that runs a case again.

@@ -1,49 +1,24 @@
-//! Caches in front of a database that is the only channel between them: what such systems share, and
-//! the one among them that promises nothing.
+//! Plain caches in front of a database: the baseline of what goes wrong, among systems that are built
+//! alike ([`triptych_refreshed`]).
 //!
-//! Functions ask the cache server on their host. Writes go to the database; the servers hear which
-//! keys were written from a broker, and fetch those that they keep again, every so often. What is
-//! shared by the causal caches that are built this way is here:
-//!
-//! * [`wire`]: what nodes and clients say to each other;
-//! * [`database`]: what servers ask of the database, and [`desk`], how they keep track of it;
-//! * [`broker`]: publish/subscribe, with the point up to which all servers have taken in all news,
-//!   and [`feed`], the servers' side of it;
-//! * [`cluster`]: servers, broker and database in one simulated world;
-//! * [`client`]: the way from a function to its server, and [`writes`]: what is kept until a commit.
-//!
-//! [`server`] is the plain cache: the baseline of what goes wrong. A read is answered from the cache
-//! however old that is; a write goes to the database and into the writer's own cache; of two writes
-//! the one counts that reaches the database last. It promises that nothing acknowledged is lost, and
-//! nothing else.
+//! [`server`] is one cache. A read is answered from it however old that is; a write goes to the
+//! database and into the writer's own cache; what was written elsewhere is fetched again every so
+//! often; of two writes the one counts that reaches the database last. It promises that nothing
+//! acknowledged is lost, and nothing else. [`system`] is how functions use it.
 
-pub mod broker;
-pub mod client;
-pub mod cluster;
-pub mod database;
-pub mod desk;
-pub mod feed;
 pub mod server;
 pub mod system;
-pub mod wire;
-pub mod writes;
 
-pub use broker::{Broker, News};
-pub use client::{Answer, Servers};
-pub use cluster::{Cluster, Port};
-pub use database::{Outcome, Put, Query, Row, perform};
-pub use desk::Desk;
-pub use feed::Feed;
-pub use server::Config;
-pub use system::{Plain, sums};
-pub use wire::{Failure, Part, Wire};
-pub use writes::Writes;
+pub use server::{Config, Server};
+pub use system::{Nodes, Plain};
 
-use cluster::{CENTRE, Make, lan};
 use std::rc::Rc;
 use triptych_api::{Declares, Isolation, Order};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
+use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::cluster::{CENTRE, lan};
+use triptych_refreshed::{Broker, Cluster};
 use triptych_site::Site;
 use triptych_store::Store;
 use triptych_world::{MS, World};
@@ -59,16 +34,19 @@ pub const DECLARES: Declares = Declares {
 /// Starts plain caches in a world of virtual time.
 pub fn start(
     world: &World,
-    network: triptych_nodes::sim::SimConfig,
+    network: SimConfig,
     store: &Rc<dyn Store>,
     servers: u16,
     config: Config,
-) -> Cluster<server::Request, server::Reply, wire::Never> {
-    let make: Make<_, _, _> = Rc::new(move |index, stored| match index {
-        None => Box::new(Broker::default()),
-        Some(index) => Box::new(server::Server::new(config, CENTRE, index, servers, stored)),
-    });
-    Cluster::start(world, network, store, servers, make)
+) -> Nodes {
+    Cluster::start(
+        world,
+        network,
+        store,
+        servers,
+        |_| Box::new(Broker::default()),
+        move |index, stored| Server::new(config, CENTRE, index, servers, stored),
+    )
 }
 
 /// Puts the site's app on plain caches; functions roam over them at random.

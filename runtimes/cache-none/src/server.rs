@@ -1,17 +1,15 @@
 //! The plain cache: one server.
 
-use crate::broker::Topic;
-use crate::client::Answer;
-use crate::database::{Outcome, Put, Query, changes_size, key_size};
-use crate::desk::Desk;
-use crate::feed::Feed;
-use crate::wire::{Failure, Never, Part, Wire};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::model::Map;
 use triptych_api::{Change, Condition, Name, Updated, Value};
 use triptych_mesh::Key;
 use triptych_nodes::{Nanos, Node, NodeId, Out, Peer, Stored};
+use triptych_refreshed::broker::Topic;
+use triptych_refreshed::database::{changes_size, key_size};
+use triptych_refreshed::wire::Never;
+use triptych_refreshed::{Answer, Desk, Failure, Feed, Outcome, Part, Put, Query, Replica, Wire};
 use triptych_site::VALUE;
 
 /// What clients ask.
@@ -142,7 +140,7 @@ pub struct Server {
     lines: BTreeMap<Key, Option<Value>>,
     /// Written since they were asked for.
     stale: BTreeSet<Key>,
-    /// Being fetched for a read, by how many.
+    /// Being fetched, by how many.
     fetching: BTreeMap<Key, u32>,
     /// Requests that came before it could serve.
     early: Vec<(Peer, u64, Request)>,
@@ -246,8 +244,8 @@ impl Server {
     }
 
     fn outcome(&mut self, now: Nanos, then: Then, outcome: Outcome, out: &mut Send) {
-        if let Then::Read { missing, .. } = &then {
-            for key in missing {
+        if let Then::Read { missing: keys, .. } | Then::Refresh(keys) = &then {
+            for key in keys {
                 let fetches = self.fetching.get_mut(key);
                 if fetches.is_some_and(|fetches| {
                     *fetches -= 1;
@@ -294,7 +292,7 @@ impl Server {
                     Outcome::Changed(updated, document) => {
                         (Some(document), Reply::Updated(updated))
                     }
-                    other => (None, Reply::Failed(failure(other))),
+                    other => (None, Reply::Failed(other.failure())),
                 };
                 let done = written.is_some() || matches!(end, Reply::Failed(Failure::Unknown(_)));
                 if let Some(document) = written {
@@ -305,7 +303,7 @@ impl Server {
                 reply(client, op, end, out);
             }
             (Then::Read { client, op, .. }, other) => {
-                reply(client, op, Reply::Failed(failure(other)), out);
+                reply(client, op, Reply::Failed(other.failure()), out);
             }
         }
     }
@@ -329,14 +327,17 @@ impl Server {
     }
 
     fn refresh(&mut self, out: &mut Send) {
-        let (lines, stale) = (&self.lines, std::mem::take(&mut self.stale));
-        // What is being fetched for the first time waits for the next time.
-        let (kept, rest): (Vec<Key>, Vec<Key>) =
-            stale.into_iter().partition(|key| lines.contains_key(key));
-        self.stale.extend(
-            rest.into_iter()
-                .filter(|key| self.fetching.contains_key(key)),
-        );
+        let (lines, fetching) = (&self.lines, &self.fetching);
+        // What is being fetched waits for the next time: of two answers the older one may come last.
+        let (waits, free): (BTreeSet<Key>, BTreeSet<Key>) = std::mem::take(&mut self.stale)
+            .into_iter()
+            .partition(|key| fetching.contains_key(key));
+        let kept = free.into_iter().filter(|key| lines.contains_key(key));
+        let kept: Vec<Key> = kept.collect();
+        self.stale = waits;
+        for key in &kept {
+            *self.fetching.entry(key.clone()).or_default() += 1;
+        }
         for keys in kept.chunks(BATCH) {
             let keys = keys.to_vec();
             let query = Query::Get { keys: keys.clone() };
@@ -345,21 +346,17 @@ impl Server {
     }
 }
 
-/// What a client makes of an answer of the database that is no success.
-pub fn failure(outcome: Outcome) -> Failure {
-    match outcome {
-        Outcome::Failed {
-            reason,
-            doubt: true,
-        } => Failure::Unknown(reason),
-        Outcome::Failed { reason, .. } => Failure::Bad(reason),
-        Outcome::Refused => Failure::Unavailable,
-        other => Failure::Unknown(format!("the database answered with {other:?}")),
-    }
-}
-
 fn reply(client: Peer, op: u64, reply: Reply, out: &mut Send) {
     out.send(client, Wire::Reply { op, reply });
+}
+
+impl Replica for Server {
+    fn documents(&self) -> Vec<(Key, Value)> {
+        let lines = self.lines.iter();
+        lines
+            .map(|(key, document)| (key.clone(), document.clone().unwrap_or_default()))
+            .collect()
+    }
 }
 
 impl Node for Server {
@@ -402,12 +399,14 @@ impl Node for Server {
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
-        vec![
+        let own = [
             ("keys", self.lines.len() as u64),
             ("reads", self.reads),
             ("misses", self.misses),
             ("refreshed", self.refreshed),
             ("stale", self.stale.len() as u64),
-        ]
+            ("asked", self.desk.open() as u64),
+        ];
+        own.into_iter().chain(self.feed.gauges()).collect()
     }
 }

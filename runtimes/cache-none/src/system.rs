@@ -1,73 +1,60 @@
 //! The plain cache as functions use it.
 
-use crate::client::{NO_SERVERS, Servers, unexpected};
-use crate::cluster::{CENTRE, Cluster, server};
-use crate::server::{Config, Reply, Request};
-use crate::wire::Never;
-use triptych_api::{Name, Result, Updated, Value};
-use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
-use triptych_faas::Gauges;
+use crate::server::{Config, Reply, Request, Server};
+use triptych_api::{Result, Updated, Value};
+use triptych_cached::{Announced, Edit, Here, Points, System, points};
 use triptych_mesh::Key;
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::client::unexpected;
+use triptych_refreshed::wire::Never;
+use triptych_refreshed::{Cluster, Installed, Watched, sums, unheard};
 use triptych_site::Site;
 
 const READ: &str = "cache-none.read";
 const WRITE: &str = "cache-none.write";
 
 /// Its servers in one world.
-pub type Nodes = Cluster<Request, Reply, Never>;
+pub type Nodes = Cluster<Request, Reply, Never, Server>;
 
 /// Nothing is carried, and nothing is kept: whatever a server has counts.
 pub struct Plain {
-    cluster: Option<Nodes>,
-    ports: Servers<Request, Reply>,
+    caches: Installed<Request, Reply, Never, Server>,
+}
+
+fn pending(nodes: &Nodes) -> u64 {
+    let waits = sums(nodes, &["stale", "asked"]);
+    waits.values().sum::<u64>() + unheard(nodes)
 }
 
 impl Plain {
     /// Starts servers beside a site, if its world has virtual time.
     pub fn start(site: &Site, network: SimConfig, servers: u16, config: Config) -> Self {
-        let (world, store) = (&site.world, &site.store);
-        let start = || crate::start(world, network, store, servers, config);
-        let cluster = world.is_virtual().then(start);
-        let ports = Servers::of(cluster.as_ref());
-        Plain { cluster, ports }
+        let start = || crate::start(&site.world, network, &site.store, servers, config);
+        let watched = Watched {
+            pending,
+            counters: &["misses", "refreshed", "news"],
+            gauges: &["keys", "stale"],
+        };
+        Plain {
+            caches: Installed::start(site, start, watched),
+        }
     }
 
     /// The servers.
     pub fn cluster(&self) -> Option<&Nodes> {
-        self.cluster.as_ref()
+        self.caches.cluster()
     }
-}
-
-/// What a cluster's nodes have counted, all together, of these names.
-pub fn sums<Q: crate::Part, A: crate::Part, P: crate::Part>(
-    cluster: &Cluster<Q, A, P>,
-    names: &[&'static str],
-) -> Gauges {
-    let nodes = (0..cluster.servers()).map(server).chain([CENTRE]);
-    let all: Vec<_> = nodes.flat_map(|node| cluster.sim().gauges(node)).collect();
-    let sum = |name: &&'static str| {
-        let named = all.iter().filter(|(known, _)| known == name);
-        (Name::from(*name), named.map(|(_, value)| value).sum())
-    };
-    names.iter().map(sum).collect()
 }
 
 impl System for Plain {
     type Context = ();
     type Session = ();
+    type Caches = Installed<Request, Reply, Never, Server>;
     const POINTS: Points = points!("cache-none");
     const ATOMIC: bool = false;
 
-    fn servers(&self) -> usize {
-        self.ports.0.len().max(1)
-    }
-
-    async fn prepare(&self) -> Told<()> {
-        match &self.cluster {
-            Some(_) => Ok(()),
-            None => Err(NO_SERVERS.to_owned()),
-        }
+    fn caches(&self) -> &Self::Caches {
+        &self.caches
     }
 
     async fn begin(&self, _: &Here, (): &(), _: &Announced) -> Result<()> {
@@ -76,7 +63,12 @@ impl System for Plain {
 
     async fn read(&self, here: &Here, (): &mut (), keys: &[Key]) -> Result<Vec<Option<Value>>> {
         let keys = keys.to_vec();
-        match self.ports.ask(here, READ, Request::Read { keys }).await? {
+        match self
+            .caches
+            .ports()
+            .ask(here, READ, Request::Read { keys })
+            .await?
+        {
             Reply::Read(values) => Ok(values),
             other => Err(unexpected(&other)),
         }
@@ -91,7 +83,7 @@ impl System for Plain {
                 changes,
             },
         };
-        match self.ports.ask(here, WRITE, request).await? {
+        match self.caches.ports().ask(here, WRITE, request).await? {
             Reply::Written => Ok(Updated {
                 applied: true,
                 sum: None,
@@ -110,22 +102,4 @@ impl System for Plain {
     fn session(&self, (): &()) {}
 
     fn merge(&self, (): &mut (), (): ()) {}
-
-    async fn pending(&self) -> Told<u64> {
-        let stale = self
-            .cluster
-            .as_ref()
-            .map(|cluster| sums(cluster, &["stale"]));
-        Ok(stale.map_or(0, |stale| stale.values().sum()))
-    }
-
-    fn counters(&self) -> Gauges {
-        let cluster = self.cluster.as_ref();
-        cluster.map_or_else(Gauges::new, |c| sums(c, &["misses", "refreshed", "news"]))
-    }
-
-    async fn gauges(&self) -> Told<Gauges> {
-        let cluster = self.cluster.as_ref();
-        Ok(cluster.map_or_else(Gauges::new, |c| sums(c, &["keys", "stale"])))
-    }
 }

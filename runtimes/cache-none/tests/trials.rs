@@ -1,10 +1,11 @@
 //! What goes wrong on plain caches, and what does not.
 
+#[path = "../../refreshed/tests/common/mod.rs"]
 mod common;
 
 use common::{Shape, trials};
-use triptych_cache_none::cluster::lan;
 use triptych_cache_none::{Config, Plain};
+use triptych_refreshed::cluster::lan;
 use triptych_world::MS;
 
 #[test]

@@ -4,7 +4,7 @@ use crate::envelope::{decode, encode, kept, read_kept};
 use crate::meter::Meter;
 use crate::policy::{Placer, Policy};
 use crate::serve::{first, read_root, serve};
-use crate::system::System;
+use crate::system::{Caches, System};
 use crate::{Bug, machine};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ pub fn deploy_with<S: System>(
     policy: Policy,
     bug: Option<Bug>,
 ) -> Rc<dyn Deployment> {
-    let placer = Placer::new(policy, system.servers());
+    let placer = Placer::new(policy, system.caches().servers());
     Rc::new(Cached(Rc::new(Shared {
         site,
         system,
@@ -52,8 +52,8 @@ impl<S: System> Deployment for Cached<S> {
     fn prepare(&self) -> LocalBoxFuture<'static, Result<(), String>> {
         let shared = Rc::clone(&self.0);
         Box::pin(async move {
-            tables::create(Rc::clone(&shared.site), shared.system.tables()).await?;
-            shared.system.prepare().await
+            tables::create(Rc::clone(&shared.site), shared.system.caches().tables()).await?;
+            shared.system.caches().prepare().await
         })
     }
 
@@ -110,25 +110,25 @@ impl<S: System> Deployment for Cached<S> {
 
     fn pending(&self) -> LocalBoxFuture<'static, Result<u64, String>> {
         let shared = Rc::clone(&self.0);
-        Box::pin(async move { shared.system.pending().await })
+        Box::pin(async move { shared.system.caches().pending().await })
     }
 
     fn dump(&self) -> LocalBoxFuture<'static, Result<State, String>> {
         let shared = Rc::clone(&self.0);
         Box::pin(async move {
             let site = Rc::clone(&shared.site);
-            shared.system.dump(site).await
+            shared.system.caches().dump(site).await
         })
     }
 
     fn gauges(&self) -> LocalBoxFuture<'static, Result<Gauges, String>> {
         let shared = Rc::clone(&self.0);
-        Box::pin(async move { shared.system.gauges().await })
+        Box::pin(async move { shared.system.caches().gauges().await })
     }
 
     fn counters(&self) -> Gauges {
         let mut counters = self.0.meter.counters();
-        counters.extend(self.0.system.counters());
+        counters.extend(self.0.system.caches().counters());
         counters
     }
 }

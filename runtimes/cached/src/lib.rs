@@ -28,7 +28,7 @@ pub mod system;
 pub use deploy::{deploy, deploy_with};
 pub use points::Points;
 pub use policy::Policy;
-pub use system::{Announced, Attempt, Edit, Here, System, Told};
+pub use system::{Announced, Attempt, Caches, Edit, Here, System, Told, copies};
 
 pub(crate) use deploy::Shared;
 

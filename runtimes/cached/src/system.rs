@@ -1,4 +1,5 @@
-//! What a cached runtime implements: a [`System`] of caches, as the functions of an app use it.
+//! What a cached runtime implements: its servers ([`Caches`]), and a [`System`] of them, as the
+//! functions of an app use it.
 //!
 //! An *attempt* is one try at a workflow: the client's request, or an event, with everything that it
 //! calls and awaits. It begins at its root with what the session knows, and everything on the way
@@ -73,6 +74,58 @@ pub type Told<T> = std::result::Result<T, String>;
 /// the app does not say.
 pub type Announced = Option<Vec<Key>>;
 
+/// The cache servers of an installation, as they are seen from outside of any execution.
+#[allow(
+    async_fn_in_trait,
+    reason = "a world is one thread, so nobody needs futures to be Send"
+)]
+pub trait Caches {
+    /// The tables that it needs besides the app's.
+    fn tables(&self) -> Vec<TableSchema> {
+        Vec::new()
+    }
+
+    /// How many servers there are; at least one.
+    fn servers(&self) -> usize;
+
+    /// Waits until they serve.
+    ///
+    /// # Errors
+    /// Why it never will, in words.
+    async fn prepare(&self) -> Told<()>;
+
+    /// How much is on its way that nobody waits for: writes that are not everywhere yet, or not in
+    /// the backing store. Looked at from outside, for free.
+    ///
+    /// # Errors
+    /// Why it cannot be said, in words.
+    async fn pending(&self) -> Told<u64> {
+        Ok(0)
+    }
+
+    /// What is left once nothing is pending: with what each server has beside it ([`copies`]), so that
+    /// whether they agree can be judged.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    async fn dump(&self, site: Rc<Site>) -> Told<State> {
+        tables::state(&site).await
+    }
+
+    /// What it has done so far, besides what this crate counts for every system.
+    fn counters(&self) -> Gauges {
+        Gauges::new()
+    }
+
+    /// What it keeps at the moment.
+    ///
+    /// # Errors
+    /// Why it cannot be said, in words.
+    async fn gauges(&self) -> Told<Gauges> {
+        Ok(Gauges::new())
+    }
+}
+
 /// See the module documentation. No method may keep a lock or a borrow over an await: branches of one
 /// attempt, and many attempts, are under way at once.
 ///
@@ -95,6 +148,9 @@ pub trait System: 'static {
     /// client that has done nothing.
     type Session: Clone + Default + Serialize + DeserializeOwned + 'static;
 
+    /// Its servers.
+    type Caches: Caches;
+
     /// The names of the effects that this crate has on the system's behalf: `points!("name")`.
     const POINTS: Points;
 
@@ -102,19 +158,8 @@ pub trait System: 'static {
     /// handed over after it, and a transaction whose body aborts leaves nothing of what it wrote.
     const ATOMIC: bool;
 
-    /// The tables that it needs besides the app's.
-    fn tables(&self) -> Vec<TableSchema> {
-        Vec::new()
-    }
-
-    /// How many servers there are; at least one.
-    fn servers(&self) -> usize;
-
-    /// Waits until the system serves.
-    ///
-    /// # Errors
-    /// Why it never will, in words.
-    async fn prepare(&self) -> Told<()>;
+    /// Its servers.
+    fn caches(&self) -> &Self::Caches;
 
     /// Begins an attempt at its root.
     async fn begin(
@@ -187,34 +232,13 @@ pub trait System: 'static {
         let items = here.effects.pages(Self::POINTS.scan, request).await?;
         Ok(tables::rows(items).into_iter().collect())
     }
+}
 
-    /// How much is on its way that nobody waits for: writes that are not everywhere yet, or not in
-    /// the backing store. Looked at from outside, for free.
-    ///
-    /// # Errors
-    /// Why it cannot be said, in words.
-    async fn pending(&self) -> Told<u64> {
-        Ok(0)
-    }
-
-    /// What is left once nothing is pending.
-    ///
-    /// # Errors
-    /// Why it cannot be read, in words.
-    async fn dump(&self, site: Rc<Site>) -> Told<State> {
-        tables::state(&site).await
-    }
-
-    /// What it has done so far, besides what this crate counts for every system.
-    fn counters(&self) -> Gauges {
-        Gauges::new()
-    }
-
-    /// What it keeps at the moment.
-    ///
-    /// # Errors
-    /// Why it cannot be said, in words.
-    async fn gauges(&self) -> Told<Gauges> {
-        Ok(Gauges::new())
+/// Adds to a final state what one server has of some keys; null of a key that has no document.
+pub fn copies(state: &mut State, server: &str, documents: impl IntoIterator<Item = (Key, Value)>) {
+    let copy = state.copies.entry(Name::from(server)).or_default();
+    for (key, document) in documents {
+        let rows = copy.entry(key.table).or_default();
+        rows.insert(key.key, document);
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! * `plain`: [`deploy`], causal consistency; and as `compat`, with last writer wins.
 //! * `tcc`: transactional causal consistency.
-//! * `source`: the servers of an installation, as a simulated cluster.
+//! * `source`: the servers of an installation, and what both of these ask of them alike.
 //! * `servers`: the way from an execution to the servers.
 //! * [`model`]: a ring in memory, to test with.
 //!
@@ -23,12 +23,13 @@ mod tcc;
 use model::{Conduct, ModelRing};
 use plain::Plain;
 use servers::Servers;
-use source::{NoServers, Source};
+use source::{NoServers, Ring, Source};
 use std::rc::Rc;
 use tcc::Tcc;
 use triptych_api::{Declares, Isolation, Order};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
+use triptych_mesh::sim::SimMesh;
 use triptych_site::Site;
 
 /// What CausalMesh promises. A write that is acknowledged is in the memory of two servers, and some time
@@ -85,14 +86,35 @@ pub enum Bug {
 /// site of real time is refused at [`Deployment::prepare`], because there are no servers that its
 /// processes could share.
 pub fn deploy(site: Site, variant: Variant, policy: Policy) -> Rc<dyn Deployment> {
-    let (servers, source) = match site.world.is_virtual() {
+    match site.world.is_virtual() {
         true => {
-            let mesh = source::start(&site, variant == Variant::LastWriterWins);
-            (Servers::new(source::ports(&mesh)), Source::Mesh(mesh))
+            let mesh = start(&site, variant);
+            deploy_on_mesh(site, variant, policy, mesh)
         }
-        false => (Servers::new(vec![Rc::new(NoServers)]), Source::None),
-    };
-    on_servers(site, variant, policy, (servers, source), None)
+        false => {
+            let servers = Servers::new(vec![Rc::new(NoServers)]);
+            let source = Source::None;
+            on_servers(site, variant, policy, Ring { servers, source }, None)
+        }
+    }
+}
+
+/// Starts the servers of an installation in a world of virtual time: a write is acknowledged once one
+/// further server has it, or, if there is none, once it is on the disk.
+pub fn start(site: &Site, variant: Variant) -> SimMesh {
+    source::start(site, variant == Variant::LastWriterWins)
+}
+
+/// Puts the site's app on servers that were started for it, which somebody else may look at and hurt.
+pub fn deploy_on_mesh(
+    site: Site,
+    variant: Variant,
+    policy: Policy,
+    mesh: SimMesh,
+) -> Rc<dyn Deployment> {
+    let servers = Servers::new(source::ports(&mesh));
+    let source = Source::Mesh(mesh);
+    on_servers(site, variant, policy, Ring { servers, source }, None)
 }
 
 /// Puts the site's app on a model of the ring in memory ([`ModelRing`]), which promises no more than a
@@ -124,14 +146,14 @@ pub fn deploy_on_model_with(
         true => Source::Model(ring),
         false => Source::None,
     };
-    on_servers(site, variant, policy, (servers, source), bug)
+    on_servers(site, variant, policy, Ring { servers, source }, bug)
 }
 
 fn on_servers(
     site: Site,
     variant: Variant,
     policy: Policy,
-    (servers, source): (Servers, Source),
+    ring: Ring,
     bug: Option<Bug>,
 ) -> Rc<dyn Deployment> {
     let site = Rc::new(site);
@@ -141,19 +163,11 @@ fn on_servers(
     };
     match variant {
         Variant::Tcc => {
-            let system = Tcc {
-                servers,
-                source,
-                bug,
-            };
+            let system = Tcc { ring, bug };
             deploy_with(site, system, policy, shared)
         }
         Variant::Causal | Variant::LastWriterWins => {
-            let system = Plain {
-                servers,
-                source,
-                bug,
-            };
+            let system = Plain { ring, bug };
             deploy_with(site, system, policy, shared)
         }
     }

@@ -173,6 +173,13 @@ impl ModelRing {
         told
     }
 
+    /// Looks at what each server has.
+    pub fn cores<T>(&self, look: impl Fn(&Core) -> T) -> Vec<(Slot, T)> {
+        let servers = self.0.servers.borrow();
+        let cores = servers.iter().map(|server| &server.core);
+        cores.map(|core| (core.slot(), look(core))).collect()
+    }
+
     /// What it has done.
     pub fn counters(&self) -> Gauges {
         let counts = [

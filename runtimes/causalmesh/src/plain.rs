@@ -2,60 +2,42 @@
 //! depends on and its own writes that may not be everywhere.
 
 use crate::Bug;
-use crate::servers::{READ, Servers, UPDATE, WRITE, unexpected};
-use crate::source::Source;
-use std::rc::Rc;
-use triptych_api::{Result, State, Updated, Value};
-use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
-use triptych_faas::Gauges;
+use crate::servers::{READ, UPDATE, WRITE, unexpected};
+use crate::source::Ring;
+use triptych_api::{Result, Updated, Value};
+use triptych_cached::{Announced, Edit, Here, Points, System, points};
 use triptych_mesh::{Context, Key, Op, Reply, Request};
-use triptych_site::Site;
-use triptych_store::TableSchema;
 
 /// See the module documentation.
 pub(crate) struct Plain {
-    pub(crate) servers: Servers,
-    pub(crate) source: Source,
+    pub(crate) ring: Ring,
     pub(crate) bug: Option<Bug>,
 }
 
 impl Plain {
     async fn put(&self, here: &Here, context: &mut Context, key: Key, value: Value) -> Result<()> {
-        let request = Request::Write {
-            write: here.write,
-            deps: context.deps.clone(),
-            own: context.own_clock(),
-            ops: vec![(key, Op::Put(value))],
-        };
-        match self.servers.ask(here, WRITE, request).await? {
-            Reply::Written { version, stable } => {
-                if self.bug != Some(Bug::OwnForgotten) {
-                    context.wrote(version);
-                }
-                context.is_stable(&stable);
-                Ok(())
-            }
-            other => Err(unexpected(&other)),
+        let deps = context.deps.clone();
+        let ops = vec![(key, Op::Put(value))];
+        if self.bug == Some(Bug::OwnForgotten) {
+            let mut forgotten = context.clone();
+            return self
+                .ring
+                .write(here, WRITE, deps, &mut forgotten, ops)
+                .await;
         }
+        self.ring.write(here, WRITE, deps, context, ops).await
     }
 }
 
 impl System for Plain {
     type Context = Context;
     type Session = Context;
+    type Caches = Ring;
     const POINTS: Points = points!("causalmesh");
     const ATOMIC: bool = false;
 
-    fn tables(&self) -> Vec<TableSchema> {
-        self.source.tables()
-    }
-
-    fn servers(&self) -> usize {
-        self.servers.len()
-    }
-
-    async fn prepare(&self) -> Told<()> {
-        self.source.ready().await
+    fn caches(&self) -> &Ring {
+        &self.ring
     }
 
     async fn begin(&self, _: &Here, session: &Context, _: &Announced) -> Result<Context> {
@@ -73,7 +55,7 @@ impl System for Plain {
             own: context.own_of(keys.iter()),
             keys: keys.to_vec(),
         };
-        match self.servers.ask(here, READ, request).await? {
+        match self.ring.servers.ask(here, READ, request).await? {
             Reply::Read { seen, stable } => {
                 if self.bug != Some(Bug::ReadsForgotten) {
                     seen.iter().for_each(|seen| context.saw(seen));
@@ -110,7 +92,7 @@ impl System for Plain {
             condition,
             changes,
         };
-        match self.servers.ask(here, UPDATE, request).await? {
+        match self.ring.servers.ask(here, UPDATE, request).await? {
             Reply::Updated {
                 updated,
                 seen,
@@ -144,21 +126,5 @@ impl System for Plain {
 
     fn merge(&self, kept: &mut Context, new: Context) {
         kept.join(&new);
-    }
-
-    async fn pending(&self) -> Told<u64> {
-        self.source.pending().await
-    }
-
-    async fn dump(&self, site: Rc<Site>) -> Told<State> {
-        self.source.dump(site).await
-    }
-
-    fn counters(&self) -> Gauges {
-        self.source.counters()
-    }
-
-    async fn gauges(&self) -> Told<Gauges> {
-        self.source.gauges().await
     }
 }

@@ -1,14 +1,17 @@
-//! Where the cache servers come from, and what can be asked of them all.
+//! Where the cache servers come from, and what both variants ask of them in the same way.
 
 use crate::model::ModelRing;
+use crate::servers::{Servers, unexpected};
 use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
-use triptych_api::{Name, State};
-use triptych_cached::Told;
+use triptych_api::{Name, Result, State, Value};
+use triptych_cached::{Caches, Here, Told, copies};
 use triptych_faas::Gauges;
 use triptych_mesh::backing::tables::TableBridge;
 use triptych_mesh::sim::{Backing, SimMesh, lan};
-use triptych_mesh::{Bugs, Config, Failure, Level, Port, Reply, Request};
+use triptych_mesh::{
+    Bugs, Clock, Config, Context, Core, Failure, Key, Level, Op, Port, Reply, Request,
+};
 use triptych_site::{Site, tables};
 use triptych_store::TableSchema;
 use triptych_world::{Nanos, SECOND};
@@ -24,7 +27,7 @@ const NO_SERVERS: &str = "causalmesh needs cache servers: in real time its funct
 pub(crate) struct NoServers;
 
 impl Port for NoServers {
-    fn ask(&self, _: Request) -> LocalBoxFuture<'static, Result<Reply, Failure>> {
+    fn ask(&self, _: Request) -> LocalBoxFuture<'static, std::result::Result<Reply, Failure>> {
         Box::pin(async { Err(Failure::Bad(NO_SERVERS.to_owned())) })
     }
 }
@@ -44,8 +47,7 @@ pub(crate) enum Source {
     None,
 }
 
-/// Starts the servers of an installation: a write is acknowledged once one further server has it, or,
-/// if there is none, once it is on the disk.
+/// Starts the servers of an installation.
 pub(crate) fn start(site: &Site, compat: bool) -> SimMesh {
     let level = match site.servers {
         0 | 1 => Level::Synced,
@@ -70,16 +72,54 @@ pub(crate) fn ports(mesh: &SimMesh) -> Vec<Rc<dyn Port>> {
     mesh.servers().iter().map(|&at| mesh.port(at)).collect()
 }
 
-impl Source {
-    pub(crate) fn tables(&self) -> Vec<TableSchema> {
-        match self {
+/// The servers of an installation, and the way to them.
+pub(crate) struct Ring {
+    pub(crate) servers: Servers,
+    pub(crate) source: Source,
+}
+
+impl Ring {
+    /// Writes what becomes visible together, on behalf of a client that depends on `deps`; it remembers
+    /// the version that comes of it.
+    pub(crate) async fn write(
+        &self,
+        here: &Here,
+        point: &'static str,
+        deps: Clock,
+        client: &mut Context,
+        ops: Vec<(Key, Op)>,
+    ) -> Result<()> {
+        let request = Request::Write {
+            write: here.write,
+            deps,
+            own: client.own_clock(),
+            ops,
+        };
+        match self.servers.ask(here, point, request).await? {
+            Reply::Written { version, stable } => {
+                client.wrote(version);
+                client.is_stable(&stable);
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl Caches for Ring {
+    fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn tables(&self) -> Vec<TableSchema> {
+        match &self.source {
             Source::Mesh(_) => vec![TableBridge::schema()],
             Source::Model(_) | Source::None => Vec::new(),
         }
     }
 
-    pub(crate) async fn ready(&self) -> Told<()> {
-        match self {
+    async fn prepare(&self) -> Told<()> {
+        match &self.source {
             Source::Model(_) => Ok(()),
             Source::Mesh(mesh) => match mesh.ready(PATIENCE).await {
                 true => Ok(()),
@@ -92,8 +132,8 @@ impl Source {
         }
     }
 
-    pub(crate) async fn pending(&self) -> Told<u64> {
-        match self {
+    async fn pending(&self) -> Told<u64> {
+        match &self.source {
             Source::Mesh(mesh) => Ok(match mesh.quiet(0).await {
                 true => 0,
                 false => WAITING
@@ -107,24 +147,48 @@ impl Source {
         }
     }
 
-    /// The rows of the store; once nothing is pending, every server has the same.
-    pub(crate) async fn dump(&self, site: Rc<Site>) -> Told<State> {
+    /// The rows of the store, and what each server has of them; once nothing is pending, all the same.
+    async fn dump(&self, site: Rc<Site>) -> Told<State> {
         let mut state = tables::state(&site).await?;
-        if let Source::Model(ring) = self {
-            state.corrupt.extend(ring.differences(&state));
+        let rows = state.tables.iter();
+        let all: Vec<Key> = rows
+            .flat_map(|(table, rows)| rows.keys().map(|key| (table.clone(), key.clone())))
+            .map(|(table, key)| Key { table, key })
+            .collect();
+        let of = |core: &Core| -> Vec<(Key, Value)> {
+            let here = |key: &Key| Some((key.clone(), core.entry(key)?.seen().value?));
+            all.iter().filter_map(here).collect()
+        };
+        match &self.source {
+            Source::Mesh(mesh) => {
+                for &at in mesh.servers() {
+                    let documents = mesh.look(at, |server| of(server.core()));
+                    if let Some(documents) = documents {
+                        copies(&mut state, &at.to_string(), documents);
+                    }
+                }
+            }
+            Source::Model(ring) => {
+                state.corrupt.extend(ring.differences(&state));
+                for (slot, documents) in ring.cores(of) {
+                    copies(&mut state, &slot.to_string(), documents);
+                }
+            }
+            Source::None => {}
         }
         Ok(state)
     }
 
-    pub(crate) fn counters(&self) -> Gauges {
-        match self {
+    fn counters(&self) -> Gauges {
+        match &self.source {
             Source::Model(ring) => ring.counters(),
-            Source::Mesh(_) | Source::None => Gauges::new(),
+            Source::Mesh(mesh) => traffic(mesh),
+            Source::None => Gauges::new(),
         }
     }
 
-    pub(crate) async fn gauges(&self) -> Told<Gauges> {
-        match self {
+    async fn gauges(&self) -> Told<Gauges> {
+        match &self.source {
             Source::Mesh(mesh) => {
                 let gauges = WATCHED.iter();
                 let named =
@@ -135,6 +199,27 @@ impl Source {
             Source::None => Ok(Gauges::new()),
         }
     }
+}
+
+/// What the servers have sent: batches of versions from each to the next one with their bytes, answers
+/// to them, and what went to the backing store and was asked of it because it was missed.
+fn traffic(mesh: &SimMesh) -> Gauges {
+    let named = [
+        ("ring frames", "frame"),
+        ("ring acknowledgements", "ack"),
+        ("cache fetches", "fetch"),
+        ("cache stores", "store"),
+    ];
+    let mut counted = Gauges::new();
+    for &at in mesh.servers() {
+        let metrics = mesh.sim().metrics(at);
+        let sent = |kind| metrics.kinds.get(kind).copied().unwrap_or_default();
+        for (name, kind) in named {
+            *counted.entry(Name::from(name)).or_default() += sent(kind).messages_out;
+        }
+        *counted.entry(Name::from("ring bytes")).or_default() += sent("frame").bytes_out;
+    }
+    counted
 }
 
 /// A gauge of all servers together.

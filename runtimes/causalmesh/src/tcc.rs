@@ -9,17 +9,14 @@
 //! Specification §7, T1 to T4.
 
 use crate::Bug;
-use crate::servers::{COMMIT, READ, SNAPSHOT, Servers, unexpected};
-use crate::source::Source;
+use crate::servers::{COMMIT, READ, SNAPSHOT, unexpected};
+use crate::source::Ring;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use triptych_api::{Change, Result, State, Updated, Value};
-use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
-use triptych_faas::Gauges;
+use triptych_api::{Change, Result, Updated, Value};
+use triptych_cached::{Announced, Edit, Here, Points, System, points};
 use triptych_mesh::{Clock, Context as Session, Key, Op, Reply, Request, WriteId};
-use triptych_site::{Site, tables};
-use triptych_store::TableSchema;
+use triptych_site::tables;
 
 /// What an attempt has written and not committed, in an order that all agree on: what was known when
 /// something was written comes before it. Branches have copies, so each write has an identity, and
@@ -74,8 +71,7 @@ pub(crate) struct Context {
 
 /// See the module documentation.
 pub(crate) struct Tcc {
-    pub(crate) servers: Servers,
-    pub(crate) source: Source,
+    pub(crate) ring: Ring,
     pub(crate) bug: Option<Bug>,
 }
 
@@ -83,7 +79,7 @@ impl Tcc {
     async fn snapshot(&self, here: &Here, session: &Session) -> Result<Clock> {
         let deps = session.deps.clone();
         let request = Request::Snapshot { deps };
-        match self.servers.ask(here, SNAPSHOT, request).await? {
+        match self.ring.servers.ask(here, SNAPSHOT, request).await? {
             Reply::Snapshot { snapshot } => Ok(snapshot),
             other => Err(unexpected(&other)),
         }
@@ -92,39 +88,20 @@ impl Tcc {
     async fn write(&self, here: &Here, context: &mut Context, ops: Vec<(Key, Op)>) -> Result<()> {
         let mut deps = context.session.deps.clone();
         deps.join(&context.snapshot);
-        let request = Request::Write {
-            write: here.write,
-            deps,
-            own: context.session.own_clock(),
-            ops,
-        };
-        match self.servers.ask(here, COMMIT, request).await? {
-            Reply::Written { version, stable } => {
-                context.session.wrote(version);
-                context.session.is_stable(&stable);
-                Ok(())
-            }
-            other => Err(unexpected(&other)),
-        }
+        let session = &mut context.session;
+        self.ring.write(here, COMMIT, deps, session, ops).await
     }
 }
 
 impl System for Tcc {
     type Context = Context;
     type Session = Session;
+    type Caches = Ring;
     const POINTS: Points = points!("causalmesh");
     const ATOMIC: bool = true;
 
-    fn tables(&self) -> Vec<TableSchema> {
-        self.source.tables()
-    }
-
-    fn servers(&self) -> usize {
-        self.servers.len()
-    }
-
-    async fn prepare(&self) -> Told<()> {
-        self.source.ready().await
+    fn caches(&self) -> &Ring {
+        &self.ring
     }
 
     async fn begin(&self, here: &Here, session: &Session, _: &Announced) -> Result<Context> {
@@ -153,7 +130,7 @@ impl System for Tcc {
             own: context.session.own_of(keys.iter()),
             keys: keys.to_vec(),
         };
-        let seen = match self.servers.ask(here, READ, request).await? {
+        let seen = match self.ring.servers.ask(here, READ, request).await? {
             Reply::Read { seen, .. } => seen,
             other => return Err(unexpected(&other)),
         };
@@ -229,22 +206,6 @@ impl System for Tcc {
 
     fn merge(&self, kept: &mut Session, new: Session) {
         kept.join(&new);
-    }
-
-    async fn pending(&self) -> Told<u64> {
-        self.source.pending().await
-    }
-
-    async fn dump(&self, site: Rc<Site>) -> Told<State> {
-        self.source.dump(site).await
-    }
-
-    fn counters(&self) -> Gauges {
-        self.source.counters()
-    }
-
-    async fn gauges(&self) -> Told<Gauges> {
-        self.source.gauges().await
     }
 }
 

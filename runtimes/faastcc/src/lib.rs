@@ -40,11 +40,11 @@ pub use system::{Context, FaasTcc, Session};
 
 use std::rc::Rc;
 use triptych_api::{Declares, Isolation, Order};
-use triptych_cache_none::Cluster;
-use triptych_cache_none::cluster::{Make, lan};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::Cluster;
+use triptych_refreshed::cluster::lan;
 use triptych_site::Site;
 use triptych_store::Store;
 use triptych_world::{MS, Nanos, SECOND, World};
@@ -107,6 +107,9 @@ impl Default for Config {
     }
 }
 
+/// The storage and the caches in one world.
+pub type Nodes = Cluster<Request, Reply, Peer, Server>;
+
 /// Starts the storage and the caches in a world of virtual time.
 pub fn start(
     world: &World,
@@ -114,12 +117,15 @@ pub fn start(
     store: &Rc<dyn Store>,
     servers: u16,
     config: Config,
-) -> Cluster<Request, Reply, Peer> {
-    let make: Make<_, _, _> = Rc::new(move |index, stored| match index {
-        None => Box::new(Storage::new(config, stored)),
-        Some(index) => Box::new(Server::new(config, index)),
-    });
-    Cluster::start(world, network, store, servers, make)
+) -> Nodes {
+    Cluster::start(
+        world,
+        network,
+        store,
+        servers,
+        move |stored| Box::new(Storage::new(config, stored)),
+        move |_, _| Server::new(config),
+    )
 }
 
 /// Puts the site's app on it; functions roam at random.

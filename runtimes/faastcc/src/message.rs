@@ -4,9 +4,9 @@ use crate::interval::Interval;
 use crate::stamp::Stamp;
 use serde::{Deserialize, Serialize};
 use triptych_api::Value;
-use triptych_cache_none::database::key_size;
-use triptych_cache_none::{Answer, Failure, Part, Wire};
 use triptych_mesh::Key;
+use triptych_refreshed::database::key_size;
+use triptych_refreshed::{Answer, Failure, Part, Wire};
 
 /// What a read found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

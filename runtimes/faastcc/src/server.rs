@@ -12,11 +12,10 @@ use crate::stamp::{History, Stamp};
 use crate::{Bug, Config};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::Value;
-use triptych_cache_none::cluster::CENTRE;
-use triptych_cache_none::server::failure;
-use triptych_cache_none::{Desk, Failure, Outcome, Query, Wire};
 use triptych_mesh::Key;
 use triptych_nodes::{Nanos, Node, Out, Peer as From};
+use triptych_refreshed::cluster::CENTRE;
+use triptych_refreshed::{Desk, Failure, Outcome, Query, Replica, Wire};
 use triptych_world::{MS, SECOND};
 
 type Send = Out<Message>;
@@ -83,7 +82,7 @@ pub struct Server {
 
 impl Server {
     /// A cache with nothing in it.
-    pub fn new(config: Config, _index: u16) -> Self {
+    pub fn new(config: Config) -> Self {
         Server {
             config,
             desk: Desk::default(),
@@ -170,7 +169,7 @@ impl Server {
     fn rows(
         &mut self,
         keys: &[Key],
-        rows: Vec<Option<triptych_cache_none::Row>>,
+        rows: Vec<Option<triptych_refreshed::Row>>,
         asked: Stamp,
     ) -> Result<Vec<(History, Stamp)>, String> {
         let promise = self.promise.unwrap_or(asked);
@@ -224,7 +223,7 @@ impl Server {
                 out.notice(why.clone());
                 Failure::Bad(why)
             }),
-            other => Err(failure(other)),
+            other => Err(other.failure()),
         };
         self.end_fetch(&keys);
         match (then, rows) {
@@ -332,6 +331,17 @@ fn reply(client: From, op: u64, reply: Reply, out: &mut Send) {
     out.send(client, Wire::Reply { op, reply });
 }
 
+impl Replica for Server {
+    /// What is valid now, as far as it was promised.
+    fn documents(&self) -> Vec<(Key, Value)> {
+        let lines = self.lines.iter();
+        let valid = lines.filter(|(_, entry)| entry.until.is_none());
+        valid
+            .map(|(key, entry)| (key.clone(), entry.value.clone().unwrap_or_default()))
+            .collect()
+    }
+}
+
 impl Node for Server {
     type Message = Message;
 
@@ -411,6 +421,8 @@ impl Node for Server {
             ("misses", self.misses),
             ("aborts", self.aborts),
             ("waits", self.waits),
+            ("asked", self.desk.open() as u64),
+            ("promise", self.promise.unwrap_or_default().0),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use crate::interval::Interval;
 use serde::{Deserialize, Serialize};
 use triptych_api::{Name, Value};
-use triptych_cache_none::Row;
+use triptych_refreshed::Row;
 use triptych_site::VALUE;
 
 /// A time of the storage's hybrid clock: nanoseconds, or one more than the last one if no time has

@@ -16,10 +16,9 @@ use crate::stamp::{History, Stamp};
 use crate::{Bug, Config};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use triptych_api::Value;
-use triptych_cache_none::server::failure;
-use triptych_cache_none::{Desk, Failure, Outcome, Put, Query, Wire};
 use triptych_mesh::Key;
 use triptych_nodes::{Durability, Nanos, Node, NodeId, Out, Peer as From, Stored, Write};
+use triptych_refreshed::{Desk, Failure, Outcome, Put, Query, Wire};
 use triptych_world::SECOND;
 
 type Send = Out<Message>;
@@ -155,7 +154,7 @@ impl Storage {
     fn stamp(&mut self, now: Nanos, commit: Commit, outcome: Outcome, out: &mut Send) {
         let rows = match outcome {
             Outcome::Found(rows) => rows,
-            other => return self.refuse(commit, failure(other), out),
+            other => return self.refuse(commit, other.failure(), out),
         };
         let mut keys: Vec<&Key> = commit.writes.iter().map(|(key, _)| key).collect();
         keys.sort();
@@ -224,7 +223,7 @@ impl Storage {
             pending.open -= 1;
             match outcome {
                 Outcome::Done(_) => pending.made += 1,
-                other => pending.failed = Some(failure(other)),
+                other => pending.failed = Some(other.failure()),
             }
         }
         while let Some(first) = self.pending.first_entry() {
@@ -353,6 +352,7 @@ impl Node for Storage {
             ("commits", self.commits),
             ("pending", (self.pending.len() + self.queue.len()) as u64),
             ("remembered", self.log.len() as u64),
+            ("newest", self.log.back().map_or(0, |(stamp, _)| stamp.0)),
         ]
     }
 }

@@ -3,17 +3,18 @@
 
 use crate::interval::Interval;
 use crate::message::{Peer, Reply, Request};
+use crate::server::Server;
 use crate::stamp::Stamp;
-use crate::{Bug, Config};
+use crate::{Bug, Config, Nodes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use triptych_api::{Error, Result, Updated, Value};
-use triptych_cache_none::client::{NO_SERVERS, unexpected};
-use triptych_cache_none::{Cluster, Servers, Writes, sums};
-use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
-use triptych_faas::Gauges;
+use triptych_cached::{Announced, Edit, Here, Points, System, points};
 use triptych_mesh::Key;
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::client::unexpected;
+use triptych_refreshed::cluster::{CENTRE, server};
+use triptych_refreshed::{Installed, Watched, Writes, sums};
 use triptych_site::Site;
 
 const READ: &str = "faastcc.read";
@@ -39,27 +40,36 @@ pub struct Context {
 
 /// See the module documentation.
 pub struct FaasTcc {
-    cluster: Option<Cluster<Request, Reply, Peer>>,
-    ports: Servers<Request, Reply>,
+    caches: Installed<Request, Reply, Peer, Server>,
     bug: Option<Bug>,
+}
+
+/// What is committed is shown by nobody as it was before, once every cache has a later promise.
+fn pending(nodes: &Nodes) -> u64 {
+    let waits: u64 = sums(nodes, &["stale", "asked", "pending"]).values().sum();
+    let newest = nodes.gauge(CENTRE, "newest");
+    let promises = (0..nodes.servers()).map(|index| nodes.gauge(server(index), "promise"));
+    waits + promises.filter(|promise| *promise < newest).count() as u64
 }
 
 impl FaasTcc {
     /// Starts servers beside a site, if its world has virtual time.
     pub fn start(site: &Site, network: SimConfig, servers: u16, config: Config) -> Self {
-        let (world, store) = (&site.world, &site.store);
-        let start = || crate::start(world, network, store, servers, config);
-        let cluster = world.is_virtual().then(start);
+        let start = || crate::start(&site.world, network, &site.store, servers, config);
+        let watched = Watched {
+            pending,
+            counters: &["aborts", "misses", "commits", "waits"],
+            gauges: &["keys", "stale"],
+        };
         FaasTcc {
-            ports: Servers::of(cluster.as_ref()),
-            cluster,
+            caches: Installed::start(site, start, watched),
             bug: config.bug,
         }
     }
 
     /// The servers.
-    pub fn cluster(&self) -> Option<&Cluster<Request, Reply, Peer>> {
-        self.cluster.as_ref()
+    pub fn cluster(&self) -> Option<&Nodes> {
+        self.caches.cluster()
     }
 
     fn check(&self, context: &Context) -> Result<()> {
@@ -78,7 +88,8 @@ impl FaasTcc {
         writes: Vec<(Key, Value)>,
     ) -> Result<()> {
         match self
-            .ports
+            .caches
+            .ports()
             .ask(here, COMMIT, Request::Commit { writes })
             .await?
         {
@@ -94,18 +105,12 @@ impl FaasTcc {
 impl System for FaasTcc {
     type Context = Context;
     type Session = Session;
+    type Caches = Installed<Request, Reply, Peer, Server>;
     const POINTS: Points = points!("faastcc");
     const ATOMIC: bool = true;
 
-    fn servers(&self) -> usize {
-        self.ports.0.len().max(1)
-    }
-
-    async fn prepare(&self) -> Told<()> {
-        match &self.cluster {
-            Some(_) => Ok(()),
-            None => Err(NO_SERVERS.to_owned()),
-        }
+    fn caches(&self) -> &Self::Caches {
+        &self.caches
     }
 
     async fn begin(&self, _: &Here, session: &Session, _: &Announced) -> Result<Context> {
@@ -132,7 +137,8 @@ impl System for FaasTcc {
             }
             let keys = other.clone();
             let got = match self
-                .ports
+                .caches
+                .ports()
                 .ask(here, READ, Request::Read { interval, keys })
                 .await?
             {
@@ -201,22 +207,5 @@ impl System for FaasTcc {
 
     fn merge(&self, kept: &mut Session, new: Session) {
         kept.low = kept.low.max(new.low);
-    }
-
-    async fn pending(&self) -> Told<u64> {
-        let names = ["stale", "pending"];
-        let waits = self.cluster.as_ref().map(|cluster| sums(cluster, &names));
-        Ok(waits.map_or(0, |waits| waits.values().sum()))
-    }
-
-    fn counters(&self) -> Gauges {
-        let names = ["aborts", "misses", "commits", "waits"];
-        let cluster = self.cluster.as_ref();
-        cluster.map_or_else(Gauges::new, |cluster| sums(cluster, &names))
-    }
-
-    async fn gauges(&self) -> Told<Gauges> {
-        let cluster = self.cluster.as_ref();
-        Ok(cluster.map_or_else(Gauges::new, |cluster| sums(cluster, &["keys", "stale"])))
     }
 }

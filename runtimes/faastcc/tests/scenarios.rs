@@ -1,18 +1,18 @@
 //! What FaaSTCC's caches and storage do in situations that are made on purpose.
 
-#[path = "../../cache-none/tests/common/mod.rs"]
+#[path = "../../refreshed/tests/common/mod.rs"]
 mod common;
 
 use common::{key, site};
 use std::future::Future;
 use triptych_api::Value;
-use triptych_cache_none::cluster::CENTRE;
-use triptych_cache_none::{Failure, Outcome, Port, Wire};
 use triptych_faastcc::{
     Bug, Config, History, Interval, Peer, Reply, Request, Server, Stamp, start,
 };
 use triptych_nodes::sim::SimConfig;
 use triptych_nodes::{Node, Out, Peer as From};
+use triptych_refreshed::cluster::CENTRE;
+use triptych_refreshed::{Failure, Outcome, Port, Wire};
 use triptych_world::{MS, Options, World};
 
 const A: u64 = 1;
@@ -122,7 +122,7 @@ fn high_of_a_row_that_was_overtaken(bug: Option<Bug>) -> Stamp {
         bug,
         ..Config::default()
     };
-    let mut server = Server::new(config, 0);
+    let mut server = Server::new(config);
     let mut out = Out::default();
     let fresh = |since, promise, changed| {
         Wire::Peer(Peer::Fresh {

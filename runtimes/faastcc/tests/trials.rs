@@ -1,11 +1,11 @@
 //! Random workflows on FaaSTCC, judged by what they have seen; and seeded defects.
 
-#[path = "../../cache-none/tests/common/mod.rs"]
+#[path = "../../refreshed/tests/common/mod.rs"]
 mod common;
 
 use common::{Report, Shape, trial, trials};
-use triptych_cache_none::cluster::lan;
 use triptych_faastcc::{Bug, Config, FaasTcc};
+use triptych_refreshed::cluster::lan;
 
 fn run(seeds: std::ops::Range<u64>, config: Config) -> Report {
     trials(seeds, Shape::default(), move |site| {

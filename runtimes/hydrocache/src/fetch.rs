@@ -4,10 +4,9 @@ use crate::line::{Line, only};
 use crate::server::{Bug, PAUSED, Send, Server, Then};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use triptych_cache_none::server::failure;
-use triptych_cache_none::{Failure, News, Outcome, Query};
 use triptych_mesh::Key;
 use triptych_nodes::Nanos;
+use triptych_refreshed::{Failure, News, Outcome, Query};
 use triptych_world::MS;
 
 /// Lines that are being fetched.
@@ -66,7 +65,7 @@ impl Server {
         };
         let rows = match outcome {
             Outcome::Found(rows) => rows,
-            other => return self.not_fetched(now, number, failure(other), out),
+            other => return self.not_fetched(now, number, other.failure(), out),
         };
         let mut damaged = None;
         for (key, row) in fetch.asking.iter().zip(rows) {

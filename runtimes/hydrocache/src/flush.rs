@@ -9,10 +9,9 @@ use crate::message::Reply;
 use crate::server::{Bug, Send, Server, Then};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::Value;
-use triptych_cache_none::server::failure;
-use triptych_cache_none::{Failure, Outcome, Put, Query, Row, Wire};
 use triptych_mesh::{Clock, Key};
 use triptych_nodes::{Nanos, Peer as From};
+use triptych_refreshed::{Failure, Outcome, Put, Query, Row, Wire};
 
 /// How many rows a transaction of the database takes in any of its versions.
 const TOGETHER: usize = 25;
@@ -150,7 +149,7 @@ impl Server {
                 self.write_on(flushing, out);
             }
             other => {
-                let why = failure(other);
+                let why = other.failure();
                 let doubt = matches!(why, Failure::Unknown(_));
                 let keys = if doubt { keys } else { Vec::new() };
                 self.feed.publish(now, number, keys, out);

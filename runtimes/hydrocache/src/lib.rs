@@ -30,6 +30,7 @@ pub mod choose;
 pub mod cut;
 mod fetch;
 mod flush;
+mod jobs;
 pub mod line;
 pub mod message;
 mod round;
@@ -43,11 +44,11 @@ pub use system::{ClientBug, Context, Hydro, Session};
 
 use std::rc::Rc;
 use triptych_api::{Declares, Isolation, Order};
-use triptych_cache_none::cluster::{Make, lan};
-use triptych_cache_none::{Broker, Cluster};
 use triptych_cached::{Policy, deploy_with};
 use triptych_faas::Deployment;
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::cluster::lan;
+use triptych_refreshed::{Broker, Cluster};
 use triptych_site::Site;
 use triptych_store::Store;
 use triptych_world::World;
@@ -74,6 +75,9 @@ pub enum Kind {
     Optimistic,
 }
 
+/// HydroCache's servers in one world.
+pub type Nodes = Cluster<Request, Reply, Peer, Server>;
+
 /// Starts HydroCache's servers in a world of virtual time.
 pub fn start(
     world: &World,
@@ -81,12 +85,15 @@ pub fn start(
     store: &Rc<dyn Store>,
     servers: u16,
     config: Config,
-) -> Cluster<Request, Reply, Peer> {
-    let make: Make<_, _, _> = Rc::new(move |index, stored| match index {
-        None => Box::new(Broker::default()),
-        Some(index) => Box::new(Server::new(config, index, servers, stored)),
-    });
-    Cluster::start(world, network, store, servers, make)
+) -> Nodes {
+    Cluster::start(
+        world,
+        network,
+        store,
+        servers,
+        |_| Box::new(Broker::default()),
+        move |index, stored| Server::new(config, index, servers, stored),
+    )
 }
 
 /// Puts the site's app on conservative HydroCache; functions roam at random.

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use triptych_api::{Name, Value};
-use triptych_cache_none::Row;
 use triptych_mesh::{Clock, Key, Slot};
+use triptych_refreshed::Row;
 use triptych_site::VALUE;
 
 /// Keys, and which writes of each must have been made.
@@ -121,7 +121,7 @@ pub fn clock_size(clock: &Clock) -> usize {
 /// About the bytes of dependencies on the wire.
 pub fn deps_size(deps: &Deps) -> usize {
     let size = |(key, clock): (&Key, &Clock)| {
-        triptych_cache_none::database::key_size(key) + clock_size(clock)
+        triptych_refreshed::database::key_size(key) + clock_size(clock)
     };
     1 + deps.iter().map(size).sum::<usize>()
 }

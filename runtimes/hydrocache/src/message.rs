@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use triptych_api::Value;
-use triptych_cache_none::database::key_size;
-use triptych_cache_none::{Answer, Failure, Part, Wire};
 use triptych_cached::Attempt;
 use triptych_mesh::{Clock, Key};
+use triptych_refreshed::database::key_size;
+use triptych_refreshed::{Answer, Failure, Part, Wire};
 
 /// Which state of a key a workflow must see, and who has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

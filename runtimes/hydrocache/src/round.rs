@@ -11,16 +11,17 @@
 //! newer there than the snapshot. Then the attempt is over, and the next one finds the key.
 
 use crate::cut::Cut;
+use crate::jobs::Job;
 use crate::line::{Deps, Line};
 use crate::message::{Got, Peer};
-use crate::server::{Bug, Job, Send, Server};
+use crate::server::{Bug, Send, Server};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use triptych_cache_none::cluster;
-use triptych_cache_none::{Failure, Wire};
 use triptych_cached::Attempt;
 use triptych_mesh::Key;
 use triptych_nodes::{Nanos, NodeId, Peer as From};
+use triptych_refreshed::cluster;
+use triptych_refreshed::{Failure, Wire};
 
 /// Who wants keys in a snapshot.
 #[derive(Clone, Debug)]

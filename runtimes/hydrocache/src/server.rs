@@ -1,24 +1,25 @@
 //! One cache server, which serves conservative and optimistic workflows alike: what they ask differs,
 //! the cut is the same.
 //!
-//! What takes more than one message is a *job*: a read that waits for a line, or a snapshot that is
-//! being made. How lines are fetched and admitted is in `fetch`, how snapshots are made in `round`,
+//! What takes more than one message is a *job* (`jobs`): a read that waits for a line, or a snapshot
+//! that is being made. How lines are fetched and admitted is in `fetch`, how snapshots are made in `round`,
 //! how writes are made durable in `flush`.
 
 use crate::choose::{Choice, Reading};
 use crate::cut::Cut;
 use crate::fetch::Fetch;
 use crate::flush::{Flushing, Writing};
+use crate::jobs::{Asked, Job};
 use crate::line::{Line, trim};
 use crate::message::{Got, Message, Peer, Reply, Request};
-use crate::round::{Extending, Round};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use triptych_cache_none::cluster;
-use triptych_cache_none::{Desk, Failure, Feed, News, Wire};
+use triptych_api::Value;
 use triptych_cached::Attempt;
 use triptych_mesh::Key;
 use triptych_nodes::{Nanos, Node, NodeId, Out, Peer as From, Stored};
+use triptych_refreshed::cluster;
+use triptych_refreshed::{Desk, Failure, Feed, News, Replica, Wire};
 use triptych_world::{MS, SECOND};
 
 /// A seeded defect, to show that checkers see it. The first ones are what the published code does.
@@ -73,35 +74,11 @@ impl Default for Config {
 
 pub(crate) type Send = Out<Message>;
 
-/// Something that takes more than one message.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// An optimistic read.
-    Read {
-        client: From,
-        op: u64,
-        reading: Reading,
-    },
-    /// A snapshot that this server makes.
-    Round(Round),
-    /// A snapshot that another one makes, and a client here waits for.
-    Extending(Extending),
-}
-
 /// What is to be done with an answer of the database.
 #[derive(Debug)]
 pub(crate) enum Then {
     Fetch(u64),
     Flush(Writing),
-}
-
-/// A question to another server that is not answered.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    job: u64,
-    to: NodeId,
-    question: Peer,
-    said: Nanos,
 }
 
 /// What a server has counted.
@@ -117,11 +94,6 @@ pub(crate) struct Counts {
     pub(crate) deps: u64,
     pub(crate) expired: u64,
 }
-
-/// After so long a question to another server is asked again.
-const AGAIN: Nanos = 200 * MS;
-/// After so long a job that waits for others has failed.
-const GIVE_UP: Nanos = 10 * SECOND;
 
 /// See the module documentation.
 pub struct Server {
@@ -140,8 +112,8 @@ pub struct Server {
     pub(crate) heard: VecDeque<(News, Option<u64>)>,
     pub(crate) fetches: BTreeMap<u64, Fetch>,
     pub(crate) paused: Vec<u64>,
-    jobs: BTreeMap<u64, (Nanos, Job)>,
-    asked: BTreeMap<u64, Asked>,
+    pub(crate) jobs: BTreeMap<u64, (Nanos, Job)>,
+    pub(crate) asked: BTreeMap<u64, Asked>,
     next: u64,
     /// Keys of which a write is under way, and writes that wait for those.
     pub(crate) writing: BTreeSet<Key>,
@@ -190,34 +162,6 @@ impl Server {
     pub(crate) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
-    }
-
-    /// Something takes more than one message: keeps it, and gives its number.
-    pub(crate) fn keep(&mut self, now: Nanos, job: Job) -> u64 {
-        let number = self.number();
-        self.jobs.insert(number, (now, job));
-        number
-    }
-
-    /// Asks another server something on behalf of a job.
-    pub(crate) fn ask(
-        &mut self,
-        now: Nanos,
-        job: u64,
-        to: u16,
-        question: impl FnOnce(u64) -> Peer,
-        out: &mut Send,
-    ) {
-        let token = self.number();
-        let (to, question) = (cluster::server(to), question(token));
-        out.send(to, Wire::Peer(question.clone()));
-        let asked = Asked {
-            job,
-            to,
-            question,
-            said: now,
-        };
-        self.asked.insert(token, asked);
     }
 
     /// The other servers.
@@ -277,7 +221,14 @@ impl Server {
     }
 
     /// Goes on with an optimistic read as far as it gets.
-    fn go_on(&mut self, now: Nanos, client: From, op: u64, mut reading: Reading, out: &mut Send) {
+    pub(crate) fn go_on(
+        &mut self,
+        now: Nanos,
+        client: From,
+        op: u64,
+        mut reading: Reading,
+        out: &mut Send,
+    ) {
         loop {
             let choice = reading.choose(&self.cut, self.me, self.config.bug);
             let wanted = reading.keys.get(reading.got.len()).cloned();
@@ -351,7 +302,13 @@ impl Server {
     }
 
     /// A server that keeps a line for an optimistic read has answered.
-    fn was_held(&mut self, now: Nanos, reading: &mut Reading, at: u16, line: Option<Arc<Line>>) {
+    pub(crate) fn was_held(
+        &mut self,
+        now: Nanos,
+        reading: &mut Reading,
+        at: u16,
+        line: Option<Arc<Line>>,
+    ) {
         let key = reading.keys.get(reading.got.len()).cloned();
         let (Some(line), Some(key)) = (line, key) else {
             return;
@@ -381,41 +338,6 @@ impl Server {
         out.send(client, Wire::Reply { op, reply });
     }
 
-    /// What a job has waited for is there, or will never be.
-    pub(crate) fn wake(&mut self, now: Nanos, job: u64, end: Result<(), Failure>, out: &mut Send) {
-        let Some((born, job)) = self.jobs.remove(&job) else {
-            return;
-        };
-        match (job, end) {
-            (
-                Job::Read {
-                    client,
-                    op,
-                    reading,
-                },
-                Ok(()),
-            ) => self.go_on(now, client, op, reading, out),
-            (Job::Round(round), Ok(())) => self.proceed(now, born, round, out),
-            (job, Err(failure)) => self.give_up(job, failure, out),
-            (Job::Extending(_), Ok(())) => {}
-        }
-    }
-
-    fn give_up(&mut self, job: Job, failure: Failure, out: &mut Send) {
-        match job {
-            Job::Read { client, op, .. } => self.fail(client, op, failure, out),
-            Job::Extending(extending) => {
-                self.fail(extending.client, extending.op, failure, out);
-            }
-            Job::Round(round) => self.round_failed(round, failure, out),
-        }
-    }
-
-    /// Puts a job back that goes on waiting.
-    pub(crate) fn keep_on(&mut self, number: u64, born: Nanos, job: Job) {
-        self.jobs.insert(number, (born, job));
-    }
-
     fn on_peer(&mut self, now: Nanos, from: NodeId, peer: Peer, out: &mut Send) {
         match peer {
             Peer::Hold {
@@ -443,38 +365,7 @@ impl Server {
                 floor,
                 keys,
             } => self.extend(now, (from, token), attempt, floor, keys, out),
-            Peer::Lines { token, lines } => {
-                // Perhaps an answer that came before, or to a question of an earlier life.
-                let known = self.asked.get(&token).filter(|asked| asked.to == from);
-                let Some(number) = known.map(|asked| asked.job) else {
-                    return;
-                };
-                self.asked.remove(&token);
-                let Some((born, job)) = self.jobs.remove(&number) else {
-                    return;
-                };
-                match (job, lines) {
-                    (
-                        Job::Read {
-                            client,
-                            op,
-                            mut reading,
-                        },
-                        Ok(mut lines),
-                    ) => {
-                        let at = from.0.saturating_sub(1);
-                        self.was_held(now, &mut reading, at, lines.pop().flatten());
-                        self.go_on(now, client, op, reading, out);
-                    }
-                    (Job::Round(round), Ok(lines)) => {
-                        self.looked(now, (number, born), round, lines, out);
-                    }
-                    (Job::Extending(extending), Ok(lines)) => {
-                        self.extended(now, extending, lines, out);
-                    }
-                    (job, Err(failure)) => self.give_up(job, failure, out),
-                }
-            }
+            Peer::Lines { token, lines } => self.lines(now, from, token, lines, out),
             Peer::Keep { attempt, lines } => {
                 let pin = self.cut.pin(now, &attempt);
                 for (key, line) in lines {
@@ -483,28 +374,6 @@ impl Server {
             }
             Peer::Over { attempt } => drop(self.cut.unpin(&attempt)),
         }
-    }
-
-    /// Asks again what was not answered, and gives up what waits too long.
-    fn again(&mut self, now: Nanos, out: &mut Send) {
-        let late = self.jobs.iter();
-        let late = late.filter(|(_, (born, _))| now >= born.saturating_add(GIVE_UP));
-        let late: Vec<u64> = late.map(|(&number, _)| number).collect();
-        for number in late {
-            if let Some((_, job)) = self.jobs.remove(&number) {
-                self.give_up(job, Failure::Unavailable, out);
-            }
-        }
-        let jobs = &self.jobs;
-        self.asked.retain(|_, asked| jobs.contains_key(&asked.job));
-        for asked in self.asked.values_mut() {
-            if now >= asked.said.saturating_add(AGAIN) {
-                asked.said = now;
-                out.send(asked.to, Wire::Peer(asked.question.clone()));
-            }
-        }
-        let expired = self.cut.expire(now.saturating_sub(self.config.patience));
-        self.counts.expired += expired as u64;
     }
 
     /// Whether an attempt is known here, for tests.
@@ -517,6 +386,15 @@ impl Server {
 const PERIOD: u64 = 0;
 /// The timer that goes on with fetches that have found something too old.
 pub(crate) const PAUSED: u64 = 1;
+
+impl Replica for Server {
+    fn documents(&self) -> Vec<(Key, Value)> {
+        let lines = self.cut.iter();
+        lines
+            .map(|(key, line)| (key.clone(), line.value.clone().unwrap_or_default()))
+            .collect()
+    }
+}
 
 impl Node for Server {
     type Message = Message;
@@ -556,6 +434,8 @@ impl Node for Server {
             self.refresh(out);
             self.feed.again(now, out);
             self.again(now, out);
+            let expired = self.cut.expire(now.saturating_sub(self.config.patience));
+            self.counts.expired += expired as u64;
         } else {
             self.unpause(out);
         }
@@ -574,7 +454,7 @@ impl Node for Server {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let (keys, lines, pins) = self.cut.counts();
-        vec![
+        let own = [
             ("keys", keys as u64),
             ("lines", lines as u64),
             ("workflows", pins as u64),
@@ -590,6 +470,8 @@ impl Node for Server {
             ("flushed", self.counts.flushed),
             ("deps", self.counts.deps),
             ("expired", self.counts.expired),
-        ]
+            ("asked", (self.desk.open() + self.paused.len()) as u64),
+        ];
+        own.into_iter().chain(self.feed.gauges()).collect()
     }
 }

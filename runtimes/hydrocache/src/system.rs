@@ -4,16 +4,16 @@
 use crate::choose::saw;
 use crate::line::{Deps, demand, trim};
 use crate::message::{Got, Held, Holds, Peer, Reply, Request};
-use crate::{Config, Kind};
+use crate::server::Server;
+use crate::{Config, Kind, Nodes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use triptych_api::{Error, Result, Updated, Value};
-use triptych_cache_none::client::{NO_SERVERS, unexpected};
-use triptych_cache_none::{Cluster, Servers, Writes, sums};
-use triptych_cached::{Announced, Edit, Here, Points, System, Told, points};
-use triptych_faas::Gauges;
+use triptych_cached::{Announced, Caches, Edit, Here, Points, System, points};
 use triptych_mesh::{Clock, Key};
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::client::unexpected;
+use triptych_refreshed::{Installed, Watched, Writes, sums, unheard};
 use triptych_site::Site;
 
 const READ: &str = "hydrocache.read";
@@ -115,10 +115,14 @@ fn note(holds: &mut Holds, key: &Key, clock: &Clock, at: u16) {
 
 /// See the module documentation.
 pub struct Hydro {
-    cluster: Option<Cluster<Request, Reply, Peer>>,
-    ports: Servers<Request, Reply>,
+    caches: Installed<Request, Reply, Peer, Server>,
     kind: Kind,
     bug: Option<ClientBug>,
+}
+
+fn pending(nodes: &Nodes) -> u64 {
+    let waits = sums(nodes, &["stale", "writing", "jobs", "asked"]);
+    waits.values().sum::<u64>() + unheard(nodes)
 }
 
 fn torn() -> Error {
@@ -135,20 +139,24 @@ impl Hydro {
         config: Config,
         bug: Option<ClientBug>,
     ) -> Self {
-        let (world, store) = (&site.world, &site.store);
-        let start = || crate::start(world, network, store, servers, config);
-        let cluster = world.is_virtual().then(start);
+        let start = || crate::start(&site.world, network, &site.store, servers, config);
+        let watched = Watched {
+            pending,
+            counters: &[
+                "aborts", "fetched", "rounds", "remote", "flushed", "deps", "news", "expired",
+            ],
+            gauges: &["keys", "lines", "workflows", "uncovered"],
+        };
         Hydro {
-            ports: Servers::of(cluster.as_ref()),
-            cluster,
+            caches: Installed::start(site, start, watched),
             kind,
             bug,
         }
     }
 
     /// The servers.
-    pub fn cluster(&self) -> Option<&Cluster<Request, Reply, Peer>> {
-        self.cluster.as_ref()
+    pub fn cluster(&self) -> Option<&Nodes> {
+        self.caches.cluster()
     }
 
     fn request(&self, here: &Here, context: &Context, keys: Vec<Key>) -> Request {
@@ -187,7 +195,7 @@ impl Hydro {
             Kind::Optimistic => READ,
         };
         let request = self.request(here, context, keys);
-        match self.ports.ask(here, point, request).await? {
+        match self.caches.ports().ask(here, point, request).await? {
             Reply::Read { got, stable } => {
                 context.stable.join(&stable);
                 Ok(got)
@@ -200,18 +208,12 @@ impl Hydro {
 impl System for Hydro {
     type Context = Context;
     type Session = Session;
+    type Caches = Installed<Request, Reply, Peer, Server>;
     const POINTS: Points = points!("hydrocache");
     const ATOMIC: bool = true;
 
-    fn servers(&self) -> usize {
-        self.ports.0.len().max(1)
-    }
-
-    async fn prepare(&self) -> Told<()> {
-        match &self.cluster {
-            Some(_) => Ok(()),
-            None => Err(NO_SERVERS.to_owned()),
-        }
+    fn caches(&self) -> &Self::Caches {
+        &self.caches
     }
 
     async fn begin(
@@ -329,7 +331,7 @@ impl System for Hydro {
         let keys: Vec<Key> = writes.iter().map(|(key, _)| key.clone()).collect();
         let deps = context.deps();
         let request = Request::Flush { writes, deps };
-        match self.ports.ask(here, COMMIT, request).await? {
+        match self.caches.ports().ask(here, COMMIT, request).await? {
             Reply::Flushed { clocks, stable } => {
                 context.stable.join(&stable);
                 for (key, clock) in keys.iter().zip(&clocks) {
@@ -345,10 +347,10 @@ impl System for Hydro {
     async fn cleanup(&self, here: &Here, context: &Context) {
         let servers: Vec<u16> = match self.kind {
             // A snapshot is taken at all servers.
-            Kind::Conservative => (0..self.ports.0.len() as u16).collect(),
+            Kind::Conservative => (0..self.caches.servers() as u16).collect(),
             Kind::Optimistic => context.visited.iter().copied().collect(),
         };
-        if let (false, Ok(port)) = (context.visited.is_empty(), self.ports.at(here)) {
+        if let (false, Ok(port)) = (context.visited.is_empty(), self.caches.ports().at(here)) {
             port.tell(Request::End {
                 attempt: here.attempt.clone(),
                 servers,
@@ -366,25 +368,5 @@ impl System for Hydro {
         for (key, clock) in &new.deps {
             demand(&mut kept.deps, key, clock);
         }
-    }
-
-    async fn pending(&self) -> Told<u64> {
-        let names = ["stale", "writing", "jobs"];
-        let waits = self.cluster.as_ref().map(|cluster| sums(cluster, &names));
-        Ok(waits.map_or(0, |waits| waits.values().sum()))
-    }
-
-    fn counters(&self) -> Gauges {
-        let names = [
-            "aborts", "fetched", "rounds", "remote", "flushed", "deps", "news", "expired",
-        ];
-        let cluster = self.cluster.as_ref();
-        cluster.map_or_else(Gauges::new, |cluster| sums(cluster, &names))
-    }
-
-    async fn gauges(&self) -> Told<Gauges> {
-        let names = ["keys", "lines", "workflows", "uncovered"];
-        let cluster = self.cluster.as_ref();
-        Ok(cluster.map_or_else(Gauges::new, |cluster| sums(cluster, &names)))
     }
 }

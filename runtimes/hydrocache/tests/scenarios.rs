@@ -1,17 +1,17 @@
 //! What HydroCache's servers do in situations that are made on purpose.
 
-#[path = "../../cache-none/tests/common/mod.rs"]
+#[path = "../../refreshed/tests/common/mod.rs"]
 mod common;
 
 use common::{key, site};
 use std::collections::BTreeMap;
 use std::future::Future;
 use triptych_api::Value;
-use triptych_cache_none::{Cluster, Failure, Port};
 use triptych_cached::Attempt;
-use triptych_hydrocache::{Bug, Config, Deps, Got, Held, Holds, Peer, Reply, Request, start};
+use triptych_hydrocache::{Bug, Config, Deps, Got, Held, Holds, Reply, Request, start};
 use triptych_mesh::{Clock, Key};
 use triptych_nodes::sim::SimConfig;
+use triptych_refreshed::{Failure, Port};
 use triptych_world::{MS, Nanos, Options, SECOND, World};
 
 const A: u64 = 1;
@@ -20,7 +20,7 @@ const B: u64 = 2;
 /// Three servers, and a port at each.
 struct Bench {
     world: World,
-    cluster: Cluster<Request, Reply, Peer>,
+    cluster: triptych_hydrocache::Nodes,
     ports: Vec<Port<Request, Reply>>,
 }
 
@@ -384,7 +384,7 @@ fn dependencies_do_not_grow_and_what_ends_is_forgotten() {
         }
         bench.world.sleep(SECOND).await;
         for server in 0..3 {
-            let node = triptych_cache_none::cluster::server(server);
+            let node = triptych_refreshed::cluster::server(server);
             let gauge = |name| bench.cluster.gauge(node, name).unwrap();
             assert_eq!(
                 (gauge("workflows"), gauge("uncovered"), gauge("jobs")),

@@ -1,11 +1,11 @@
 //! Random workflows on HydroCache, judged by what they have seen; and seeded defects.
 
-#[path = "../../cache-none/tests/common/mod.rs"]
+#[path = "../../refreshed/tests/common/mod.rs"]
 mod common;
 
 use common::{Report, Shape, trial, trials};
-use triptych_cache_none::cluster::lan;
 use triptych_hydrocache::{Bug, ClientBug, Config, Hydro, Kind};
+use triptych_refreshed::cluster::lan;
 
 const KINDS: [Kind; 2] = [Kind::Conservative, Kind::Optimistic];
 

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use triptych_api::Name;
 use triptych_nodes::NodeId;
-use triptych_nodes::sim::{Place, Sim, SimConfig};
+use triptych_nodes::sim::{Place, Sim, SimConfig, Window};
 use triptych_store::Store;
 use triptych_world::{MS, Nanos, World};
 
@@ -50,6 +50,7 @@ struct Inner {
     world: World,
     config: Rc<Config>,
     sim: Sim<Message>,
+    windows: BTreeMap<NodeId, Window<Server>>,
     /// Servers that cannot reach the backing store.
     cut: BTreeMap<NodeId, Rc<Cell<bool>>>,
 }
@@ -110,11 +111,12 @@ impl SimMesh {
         config.check()?;
         let config = Rc::new(config);
         let sim = Sim::new(world, network);
-        let mut cut = BTreeMap::new();
+        let (mut cut, mut windows) = (BTreeMap::new(), BTreeMap::new());
         for &node in &config.servers {
-            let made = Rc::clone(&config);
+            let (made, window) = (Rc::clone(&config), Window::default());
+            windows.insert(node, window.clone());
             sim.add(node, move |stored| {
-                Box::new(Server::recover(Rc::clone(&made), node, stored, bugs))
+                window.show(Server::recover(Rc::clone(&made), node, stored, bugs))
             });
             cut.extend(bridge(&sim, node).map(|cut| (node, cut)));
         }
@@ -122,6 +124,7 @@ impl SimMesh {
             world: world.clone(),
             config,
             sim,
+            windows,
             cut,
         })))
     }
@@ -227,6 +230,11 @@ impl SimMesh {
                 .all(none)
             && self.up().all(even)
             && self.same("applied")
+    }
+
+    /// Looks at a server; nothing if it is down.
+    pub fn look<T>(&self, server: NodeId, look: impl FnOnce(&Server) -> T) -> Option<T> {
+        self.0.windows.get(&server)?.look(look)
     }
 
     /// A gauge of a server; nothing if the server is down or has no such gauge.

@@ -15,8 +15,9 @@ pub struct State {
     pub residue: Vec<String>,
     /// Disagreements inside the runtime's own records (a log key twice, for example), in words.
     pub corrupt: Vec<String>,
-    /// The same tables in every further copy that the runtime keeps of all of them (the replicas of a
-    /// cache, say), by its name. For the recorder alone; no file has them.
+    /// The same tables in every further copy that the runtime keeps (the replicas of a cache, say), by
+    /// its name, as far as each has them: a row that it does not have is not judged, and null is a row
+    /// that it knows not to be there. For the recorder alone; no file has them.
     #[serde(skip)]
     pub copies: BTreeMap<Name, BTreeMap<Name, BTreeMap<Name, Value>>>,
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use triptych_load::run::RunError;
 use triptych_load::seeds::{AppReport, Batch, BatchReport, Tried, all_profiles};
 use triptych_results::model::{Status, Verdict};
+use triptych_results::{Anomalies, anomalies};
 
 /// Runs the seeds and prints what each rule found.
 pub(crate) fn run(args: &CheckArgs) -> Result<Exit, CliError> {
@@ -107,6 +108,14 @@ fn show(args: &CheckArgs, batch: &Batch, report: &BatchReport, seconds: f64) {
     );
     println!("{}", report.coverage());
     print!("{}", report.table());
+    let counted = report.apps.iter();
+    let counted = counted.filter_map(|app| Some((app.app.clone(), Anomalies::of(&app.verdict)?)));
+    let counted: Vec<(String, Anomalies)> = counted.collect();
+    if !counted.is_empty() {
+        let title = format!("Anomalies per million reads: {}", batch.runtime);
+        let grid = anomalies::grid(title, &counted);
+        println!("\n{}", grid.plain(anomalies::WIDTH));
+    }
     for rule in report.rules.iter().filter(|rule| rule.violations > 0) {
         let Tried { profile, seed } = &rule.violated_in[0];
         println!(
@@ -189,5 +198,6 @@ fn app_json(app: &AppReport) -> Json {
         "requests_that_met": met,
         "coverage": app.coverage,
         "guarantees": app.verdict.guarantees,
+        "anomalies": Anomalies::of(&app.verdict),
     })
 }

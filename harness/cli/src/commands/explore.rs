@@ -84,7 +84,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<Exit, CliError> {
 }
 
 fn exit(explorer: &Explorer, found: &[&Violated]) -> Exit {
-    let broken = found.iter().any(|one| explorer.promises(one.guarantee));
+    let broken = found.iter().any(|one| explorer.breaks(one));
     if broken { Exit::Broken } else { Exit::Kept }
 }
 
@@ -113,6 +113,7 @@ fn show(findings: &[Finding]) {
             rule,
             guarantee,
             told,
+            ..
         } in violated
         {
             println!("  {rule} ({}): {told}", guarantee.name());

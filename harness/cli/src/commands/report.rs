@@ -4,7 +4,7 @@ use super::Folder;
 use crate::args::ReportArgs;
 use crate::exit::{CliError, Exit};
 use std::path::{Path, PathBuf};
-use triptych_results::{Loaded, beside, table};
+use triptych_results::{Loaded, anomalies, beside, table};
 
 /// Writes the report of a folder.
 pub(crate) fn run(args: &ReportArgs) -> Result<Exit, CliError> {
@@ -33,9 +33,13 @@ fn beside(bundle: &Path) -> PathBuf {
     bundle.with_file_name(name)
 }
 
-/// Prints the table, and published numbers beside it where there are any; writes figures and report, and prints where the report is.
+/// Prints the table, what was counted of anomalies, and published numbers where there are any; writes
+/// figures and report, and prints where the report is.
 pub(super) fn write(loaded: &Loaded, out: &Path) -> Result<(), CliError> {
     print!("{}", table::table(&loaded.points()));
+    for table in anomalies::tables(loaded) {
+        print!("\n{}", table.plain(anomalies::WIDTH));
+    }
     for table in beside::tables(loaded) {
         print!("\n{}", table.plain(table::WIDTH));
     }

@@ -224,6 +224,21 @@ fn settings_are_the_profiles() {
 }
 
 #[test]
+fn a_setting_concerns_the_profiles_that_have_it_and_must_concern_one() {
+    let both = GOOD.replace("\"full-movie\"", "\"full-movie\", \"full-social-causal\"");
+    assert_ne!(both, GOOD);
+    let text = format!("{both}[settings]\nmovies = 20\nkeep = 7\n");
+    let campaign = Campaign::parse("m", &text).unwrap();
+    let movie = campaign.profile("full-movie").unwrap();
+    let social = campaign.profile("full-social-causal").unwrap();
+    assert_eq!(movie.settings["movies"], "20");
+    assert!(!social.settings.contains_key("movies"));
+    assert_eq!(social.settings["keep"], "7");
+    let shown = mistakes(&format!("{both}[settings]\nrooms = 20\n"));
+    has(&shown, &["no setting \"rooms\""]);
+}
+
+#[test]
 fn a_file_that_a_setting_names_is_read_before_the_first_run() {
     let text = GOOD.replace("full-movie", "full-social");
     let with = |path: &str| mistakes(&format!("{text}[settings]\ngraph = {path:?}\n"));
@@ -340,6 +355,7 @@ fn the_campaigns_for_causal_caches_fit_together() {
         include_str!("../../../../workloads/campaigns/causal-movie.toml"),
         include_str!("../../../../workloads/campaigns/causal-length.toml"),
         include_str!("../../../../workloads/campaigns/causal-servers.toml"),
+        include_str!("../../../../workloads/campaigns/causal-anomalies.toml"),
     ];
     let servers = files.map(|text| {
         let lines = text

@@ -28,6 +28,8 @@ pub struct Violated {
     pub rule: String,
     /// What it speaks of.
     pub guarantee: Guarantee,
+    /// Whether what it takes for granted is promised: else it decides nothing.
+    pub asked: bool,
     /// The witness.
     pub told: String,
 }
@@ -40,6 +42,7 @@ pub fn violated(output: &RunOutput) -> Vec<Violated> {
         .map(|rule| Violated {
             rule: rule.rule.clone(),
             guarantee: rule.guarantee,
+            asked: rule.asked,
             told: rule
                 .witness
                 .as_ref()
@@ -49,6 +52,7 @@ pub fn violated(output: &RunOutput) -> Vec<Violated> {
     violated.extend(output.verdict.stuck.iter().map(|stuck| Violated {
         rule: "quiet".to_owned(),
         guarantee: Guarantee::Effects,
+        asked: true,
         told: stuck.clone(),
     }));
     violated

@@ -39,7 +39,7 @@ impl Walk<'_> {
                 tried(Anomaly::Lost, 1);
                 misses::look_at_end(self.causes, &mut self.views, number);
                 let mut missed = self.views.missed(number);
-                if let Some(write) = missed.find(|write| self.surely_missed(number, *write)) {
+                if let Some(write) = missed.find(|write| self.surely_lost(number, *write)) {
                     findings.add(Anomaly::Lost, 1, || {
                         words::at_end(self.causes, Anomaly::Lost, write, number, "")
                     });

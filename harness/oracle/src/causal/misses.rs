@@ -16,6 +16,8 @@ pub(super) struct Misses {
     pub(super) until: Vec<u32>,
     /// Of a transaction: the last look that misses a write of it.
     pub(super) batch_until: Vec<u32>,
+    /// Of a write: whether the last state of its document misses it.
+    pub(super) at_end: Vec<bool>,
     /// After how many events writes are forgotten.
     pub(super) horizon: Option<u32>,
 }
@@ -26,41 +28,37 @@ impl Misses {
         let ends = ends(causes);
         let mut until = vec![0u32; causes.names.len()];
         let mut views = Views::new(causes, writes);
-        let mut note = |views: &Views<'_>, key: u32, event: u32| {
-            let mut newest = 0;
-            for write in views.missed(key) {
-                let known = &mut until[write as usize];
-                *known = (*known).max(event);
-                newest = newest.max(writes.at[write as usize]);
-            }
-            for (at, write) in views.instead(key).into_iter().flatten() {
-                if *at < newest {
-                    let known = &mut until[*write as usize];
-                    *known = (*known).max(newest);
-                }
-            }
-        };
         for (at, event) in (0u32..).zip(&causes.events) {
             views.step(at, &event.act);
             if let Act::Read { key, .. } = &event.act {
-                note(&views, *key, ends[at as usize]);
+                for write in views.missed(*key) {
+                    let known = &mut until[write as usize];
+                    *known = (*known).max(ends[at as usize]);
+                }
+                note_instead(&views, writes, *key, &mut until);
             }
         }
-        // The end is a look at every document.
-        let end = causes.events.len() as u32;
+        // The end is a look at every document. Whether what it shows is older than what it misses is
+        // known when that is made, so nothing needs to be remembered from then on until the end.
+        let end = causes.events.len() as u64;
+        let mut at_end = vec![false; causes.names.len()];
         for key in 0..causes.keys.len() as u32 {
             if causes.keys[key as usize].holds == Holds::Last
                 && look_at_end(causes, &mut views, key)
             {
-                note(&views, key, end);
+                views
+                    .missed(key)
+                    .for_each(|write| at_end[write as usize] = true);
+                note_instead(&views, writes, key, &mut until);
             }
         }
         let mut misses = Misses {
             batch_until: vec![0; causes.batches.len()],
             until,
+            at_end,
             horizon: None,
         };
-        misses.bound(writes, alive.saturating_mul(u64::from(end)));
+        misses.bound(writes, alive.saturating_mul(end));
         for (write, until) in misses.until.iter().enumerate() {
             let tx = writes.tx[write];
             if tx != NONE && writes.at[write] != NONE {
@@ -88,6 +86,18 @@ impl Misses {
         self.horizon = Some(horizon);
         for (until, at) in self.until.iter_mut().zip(&writes.at) {
             *until = (*until).min(at.saturating_add(horizon));
+        }
+    }
+}
+
+/// What the last look at a key shows instead of what it misses matters until the newest of that is made.
+fn note_instead(views: &Views<'_>, writes: &Writes, key: u32, until: &mut [u32]) {
+    let missed = views.missed(key).map(|write| writes.at[write as usize]);
+    let newest = missed.max().unwrap_or(0);
+    for (at, write) in views.instead(key).into_iter().flatten() {
+        if *at < newest {
+            let known = &mut until[*write as usize];
+            *known = (*known).max(newest);
         }
     }
 }

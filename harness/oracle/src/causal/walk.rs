@@ -30,6 +30,8 @@ pub(super) struct Walk<'a> {
     /// Of a write: what whoever sees it has to see.
     before: Vec<Option<Past>>,
     learned: Vec<Learned>,
+    /// Writes that came after what their documents hold in the end instead of them.
+    undone_at_end: BTreeSet<u32>,
     /// Of a key: writes of which something in their pasts still matters, and until when.
     live: Vec<Vec<(u32, u32)>>,
     /// Of a key: writes of transactions that somebody still misses a part of, and until when.
@@ -64,6 +66,7 @@ pub(super) fn walk<'a>(
         kept: BTreeMap::new(),
         before: vec![None; causes.names.len()],
         learned: Vec::new(),
+        undone_at_end: BTreeSet::new(),
         live: vec![Vec::new(); causes.keys.len()],
         parts: vec![Vec::new(); causes.keys.len()],
         look: None,
@@ -155,6 +158,13 @@ impl Walk<'_> {
     fn made(&mut self, at: u32, write: u32, base: &Past, past: &Past) -> Past {
         self.seen.writes += 1;
         let (slot, key) = (write as usize, self.writes.key[write as usize]);
+        if self.misses.at_end[slot] && self.writes.once[slot] {
+            let last = self.causes.keys[key as usize].last.iter().flatten();
+            let mut older = last.filter(|one| past::get(base, **one).is_some());
+            if older.next().is_some() {
+                self.undone_at_end.insert(write);
+            }
+        }
         let until = &self.misses.until;
         let mut before = Rc::clone(base);
         let mut past = Rc::clone(past);
@@ -234,8 +244,18 @@ impl Walk<'_> {
             || before.is_some_and(|before| past::get(before, one).is_some())
     }
 
+    /// Whether a write that the last state of its document does not show was not replaced by something
+    /// newer.
+    pub(super) fn surely_lost(&self, key: u32, write: u32) -> bool {
+        let instead = self.views.instead(key);
+        instead.is_none_or(|there| {
+            let loaded = |(_, one): &(u32, u32)| self.writes.loaded[*one as usize];
+            self.undone_at_end.contains(&write) || there.iter().any(loaded)
+        })
+    }
+
     /// Whether a write that the last look did not show was not replaced by something newer.
-    pub(super) fn surely_missed(&self, key: u32, write: u32) -> bool {
+    fn surely_missed(&self, key: u32, write: u32) -> bool {
         let instead = self.views.instead(key);
         instead.is_none_or(|there| there.iter().any(|(_, one)| self.older(*one, write)))
     }

@@ -18,6 +18,7 @@ mod lan;
 mod net;
 mod service;
 mod store;
+mod window;
 
 pub use cluster::Notice;
 pub use config::{Path, Service, SimConfig};
@@ -25,6 +26,7 @@ pub use lan::lan;
 pub use net::Place;
 pub use service::{ServiceFile, ServiceTimes};
 pub use store::{SimStore, StoreConfig, StoreCounts};
+pub use window::Window;
 
 use crate::{Message, Metrics, Nanos, Node, NodeId, Stored};
 use cluster::Cluster;

@@ -21,14 +21,11 @@ impl Scribe {
                 continue;
             }
             let last = self.content(row, state.get(&table, &key));
-            let copies = state.copies.iter().map(|(name, tables)| {
-                let value = tables.get(&table).and_then(|rows| rows.get(&key));
-                (name.clone(), value.cloned())
+            // Who does not have the row at all has no copy of it.
+            let copies = state.copies.iter().filter_map(|(name, tables)| {
+                let value = tables.get(&table)?.get(&key)?;
+                Some((name.clone(), self.content(row, Some(value))))
             });
-            let copies: Vec<(Name, Option<Value>)> = copies.collect();
-            let copies = copies
-                .into_iter()
-                .map(|(name, value)| (name, self.content(row, value.as_ref())));
             let copies: Vec<(Name, Vec<u32>)> = copies.collect();
             let Row { kind, keep, .. } = &self.rows[row as usize];
             kept.push(Some(causes.keys.len() as u32));

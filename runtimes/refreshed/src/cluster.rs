@@ -6,9 +6,13 @@ use futures_channel::oneshot;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use triptych_api::LocalBoxFuture;
-use triptych_nodes::sim::{Client, Place, Service, ServiceFile, Sim, SimConfig};
+use triptych_api::{LocalBoxFuture, Name, State, Value};
+use triptych_cached::{Told, copies};
+use triptych_faas::Gauges;
+use triptych_mesh::Key;
+use triptych_nodes::sim::{Client, Place, Service, ServiceFile, Sim, SimConfig, Window};
 use triptych_nodes::{Node, NodeId, Stored};
+use triptych_site::{Site, tables};
 use triptych_store::Store;
 use triptych_world::{Nanos, SECOND, World};
 
@@ -40,52 +44,68 @@ pub fn server(index: u16) -> NodeId {
 /// Replies that are waited for, by number.
 type Waiting<A> = Rc<RefCell<BTreeMap<u64, oneshot::Sender<A>>>>;
 
-/// A cluster in a world. Cheap to clone.
-pub struct Cluster<Q: Part, A: Part, P: Part> {
+/// A cluster in a world, with servers of this kind. Cheap to clone.
+pub struct Cluster<Q: Part, A: Part, P: Part, S> {
     world: World,
     sim: Sim<Wire<Q, A, P>>,
-    servers: u16,
+    windows: Rc<Vec<Window<S>>>,
 }
 
-impl<Q: Part, A: Part, P: Part> Clone for Cluster<Q, A, P> {
+impl<Q: Part, A: Part, P: Part, S> Clone for Cluster<Q, A, P, S> {
     fn clone(&self) -> Self {
         Cluster {
             world: self.world.clone(),
             sim: self.sim.clone(),
-            servers: self.servers,
+            windows: Rc::clone(&self.windows),
         }
     }
 }
 
-/// Makes a node of a cluster: the one beside the servers ([`None`]), or the server of an index.
-pub type Make<Q, A, P> =
-    Rc<dyn Fn(Option<u16>, &dyn Stored) -> Box<dyn Node<Message = Wire<Q, A, P>>>>;
+/// A server that keeps a copy of some of the database's documents.
+pub trait Replica {
+    /// What it would show to somebody who has seen nothing, of each key that it has: null of one that
+    /// it knows to have no document.
+    fn documents(&self) -> Vec<(Key, Value)>;
+}
 
-impl<Q: Part, A: Part, P: Part> Cluster<Q, A, P> {
-    /// Starts so many servers and what is beside them, each with its way to the database.
+impl<Q: Part, A: Part, P: Part, S: Node<Message = Wire<Q, A, P>> + 'static> Cluster<Q, A, P, S> {
+    /// Starts so many servers and what is beside them, each with its way to the database. Both are
+    /// made anew, by what their disks have, each time they start.
     pub fn start(
         world: &World,
         network: SimConfig,
         store: &Rc<dyn Store>,
         servers: u16,
-        make: Make<Q, A, P>,
+        centre: impl Fn(&dyn Stored) -> Box<dyn Node<Message = Wire<Q, A, P>>> + 'static,
+        make: impl Fn(u16, &dyn Stored) -> S + 'static,
     ) -> Self {
-        let sim = Sim::new(world, network);
+        let windows = (0..servers.max(1)).map(|_| Window::default());
         let cluster = Cluster {
             world: world.clone(),
-            sim,
-            servers: servers.max(1),
+            sim: Sim::new(world, network),
+            windows: Rc::new(windows.collect()),
         };
-        let all = [None].into_iter().chain((0..cluster.servers).map(Some));
-        for index in all {
-            let node = index.map_or(CENTRE, server);
-            let make = Rc::clone(&make);
-            cluster.sim.add(node, move |stored| make(index, stored));
+        cluster.sim.add(CENTRE, centre);
+        cluster.bridge(CENTRE, store);
+        let make = Rc::new(make);
+        for (index, window) in (0u16..).zip(&*cluster.windows) {
+            let (make, window) = (Rc::clone(&make), window.clone());
+            let node = server(index);
+            cluster
+                .sim
+                .add(node, move |stored| window.show(make(index, stored)));
             cluster.bridge(node, store);
         }
         cluster
     }
 
+    /// Looks at the server of an index; nothing if it is down.
+    pub fn look<T>(&self, index: u16, look: impl FnOnce(&S) -> T) -> Option<T> {
+        self.windows.get(usize::from(index))?.look(look)
+    }
+}
+
+impl<Q: Part, A: Part, P: Part, S> Cluster<Q, A, P, S> {
     /// Gives a node its way to the database: the store's client in the node's process.
     fn bridge(&self, node: NodeId, store: &Rc<dyn Store>) {
         let way: Rc<OnceCell<Client<Wire<Q, A, P>>>> = Rc::default();
@@ -110,7 +130,8 @@ impl<Q: Part, A: Part, P: Part> Cluster<Q, A, P> {
 
     /// How many servers there are.
     pub fn servers(&self) -> u16 {
-        self.servers
+        // There are no more than there are numbers of nodes.
+        self.windows.len() as u16
     }
 
     /// Network and nodes, to be looked at and hurt.
@@ -148,6 +169,51 @@ impl<Q: Part, A: Part, P: Part> Cluster<Q, A, P> {
         let mut known = gauges.filter(|&(known, _)| known == name);
         known.next().map(|(_, value)| value)
     }
+}
+
+/// What a cluster's nodes have counted, all together, of these names.
+pub fn sums<Q: Part, A: Part, P: Part, S>(
+    cluster: &Cluster<Q, A, P, S>,
+    names: &[&'static str],
+) -> Gauges {
+    let nodes = (0..cluster.servers()).map(server).chain([CENTRE]);
+    let all: Vec<_> = nodes.flat_map(|node| cluster.sim().gauges(node)).collect();
+    let sum = |name: &&'static str| {
+        let named = all.iter().filter(|(known, _)| known == name);
+        (Name::from(*name), named.map(|(_, value)| value).sum())
+    };
+    names.iter().map(sum).collect()
+}
+
+/// How many news have not reached all servers yet, those counted that nobody but their writer knows.
+pub fn unheard<Q: Part, A: Part, P: Part, S>(cluster: &Cluster<Q, A, P, S>) -> u64 {
+    let all = cluster.gauge(CENTRE, "news").unwrap_or_default();
+    let of = |node| {
+        let gauge = |name| cluster.gauge(node, name).unwrap_or_default();
+        all.saturating_sub(gauge("heard")) + gauge("unaccepted")
+    };
+    (0..cluster.servers()).map(server).map(of).sum()
+}
+
+/// What is left once nothing is pending: the rows of the database, and the copies of all servers.
+///
+/// # Errors
+/// Why the database cannot be read, in words.
+pub async fn dump<Q: Part, A: Part, P: Part, S>(
+    cluster: Option<&Cluster<Q, A, P, S>>,
+    site: &Site,
+) -> Told<State>
+where
+    S: Node<Message = Wire<Q, A, P>> + Replica + 'static,
+{
+    let mut state = tables::state(site).await?;
+    for index in cluster.into_iter().flat_map(|c| 0..c.servers()) {
+        let documents = cluster.and_then(|cluster| cluster.look(index, S::documents));
+        if let Some(documents) = documents {
+            copies(&mut state, &server(index).to_string(), documents);
+        }
+    }
+    Ok(state)
 }
 
 struct Line<Q, A> {

@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use triptych_api::{App, Error, Function, LocalBoxFuture, Name, Retries, Step, Value};
-use triptych_cached::{Attempt, Edit, Here, System};
+use triptych_cached::{Attempt, Caches, Edit, Here, System};
 use triptych_faas::{InvokeError, Payload, Platform};
 use triptych_mesh::{Key, WriteId};
 use triptych_site::{Effects, Site, Timing, tables};
@@ -201,7 +201,7 @@ impl<S: System> Trial<S> {
     fn here(&self, under: &Under, random: &mut Random) -> Here {
         let write = under.writes.get();
         under.writes.set(write + 1);
-        let server = random.below(self.system.servers() as u64) as usize;
+        let server = random.below(self.system.caches().servers() as u64) as usize;
         here(&self.site, server, under.number, write)
     }
 
@@ -346,7 +346,7 @@ impl<S: System> Trial<S> {
         self.site.world.sleep(3 * SECOND).await;
         let all = tables::look(&self.site, &Name::from(TABLE)).await.unwrap();
         let names: Vec<Key> = (0..self.shape.keys).map(key).collect();
-        for server in 0..self.system.servers() {
+        for server in 0..self.system.caches().servers() {
             let number = 1_000_000 + server as u64;
             let here = here(&self.site, server, number, 0);
             let session = S::Session::default();
@@ -462,7 +462,7 @@ pub(crate) fn trial<S: System>(
     let run = World::simulate(seed, Options::default(), move |world| async move {
         let site = site(&world).await;
         let system = make(&site);
-        system.prepare().await.unwrap();
+        system.caches().prepare().await.unwrap();
         let trial = Rc::new(Trial {
             site,
             system,

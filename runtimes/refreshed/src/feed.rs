@@ -147,6 +147,12 @@ impl Feed {
         Vec::new()
     }
 
+    /// How far it is: the news that it has heard, and how many of its own nobody has accepted yet.
+    pub fn gauges(&self) -> [(&'static str, u64); 2] {
+        let unaccepted = self.unaccepted.len() as u64;
+        [("heard", self.next() - 1), ("unaccepted", unaccepted)]
+    }
+
     /// All news up to this number are covered here.
     pub fn cover(&mut self, upto: u64) {
         self.covered = self.covered.max(upto);

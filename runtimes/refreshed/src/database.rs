@@ -3,6 +3,7 @@
 //! A row of a table has the document under [`KEY`] and [`VALUE`] like everywhere in the suite, so a
 //! dump shows the app's state, and what the system keeps of it in attributes beside that.
 
+use crate::wire::Failure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -72,6 +73,21 @@ pub enum Outcome {
         /// Whether it may have had an effect.
         doubt: bool,
     },
+}
+
+impl Outcome {
+    /// What a client makes of it if it is no success that was asked for.
+    pub fn failure(self) -> Failure {
+        match self {
+            Outcome::Failed {
+                reason,
+                doubt: true,
+            } => Failure::Unknown(reason),
+            Outcome::Failed { reason, .. } => Failure::Bad(reason),
+            Outcome::Refused => Failure::Unavailable,
+            other => Failure::Unknown(format!("the database answered with {other:?}")),
+        }
+    }
 }
 
 /// About the bytes of a key on the wire.

@@ -23,7 +23,7 @@ pub struct Servers<Q, A>(pub Vec<Port<Q, A>>);
 
 impl<Q: Part, A: Answer> Servers<Q, A> {
     /// Ports to all servers of a cluster, if there is one.
-    pub fn of<P: Part>(cluster: Option<&Cluster<Q, A, P>>) -> Self {
+    pub fn of<P: Part, S>(cluster: Option<&Cluster<Q, A, P, S>>) -> Self {
         let ports = cluster.into_iter();
         let ports = ports.flat_map(|c| (0..c.servers()).map(|index| c.port(index)));
         Servers(ports.collect())
