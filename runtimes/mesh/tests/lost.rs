@@ -7,7 +7,10 @@ mod mesh_world;
 use mesh_world::aimed::{Cluster, doc, ensure, on_cluster};
 use std::sync::Arc;
 use triptych_api::{Change, Value};
-use triptych_mesh::{Clock, Config, Context, Failure, Key, Level, Op, Reply, Request, Version};
+use triptych_mesh::{
+    Clock, Config, Context, Core, Entry, Failure, Key, Level, Op, Reply, Request, Slot, Version,
+    WriteId,
+};
 use triptych_nodes::NodeId;
 use triptych_world::SECOND;
 
@@ -265,4 +268,64 @@ async fn look_at_a_ghost(it: &Cluster, ask: Ask) -> Result<(), String> {
     };
     let shows: Vec<bool> = seen.iter().map(|seen| seen.value.is_some()).collect();
     ensure(shows == [true, false], &format!("others show {seen:?}"))
+}
+
+/// A version that replaces a value.
+fn put(origin: u16, clock: &[u64], key: &Key) -> Arc<Version> {
+    Arc::new(Version {
+        origin: Slot(origin),
+        clock: Clock::from(clock.to_vec()),
+        write: WriteId {
+            client: u64::from(origin),
+            number: 1,
+        },
+        ops: vec![(key.clone(), Op::Put(Value::Int(1)))],
+    })
+}
+
+/// What the backing store has of a key with one write, whose clock is this.
+fn row(version: &Version, clock: &Clock) -> Entry {
+    let mut entry = Entry::default();
+    let (_, op) = &version.ops[0];
+    entry.add(clock, version.write, op);
+    entry
+}
+
+/// A server that is off the ring may reach the backing store before it hears of that. What the others
+/// have written there counts something without what this server has lost: it is not taken until the
+/// server has heard how many versions count.
+#[test]
+fn rows_of_a_ring_that_has_moved_on_are_not_loaded() {
+    let key = doc("a");
+    let mut core = Core::new(Slot(2), false, None);
+    let lost = put(0, &[1], &doc("lost"));
+    let carried = put(1, &[1, 1], &key);
+    core.arrive(&lost, 1, 3);
+    core.arrive(&carried, 1, 3);
+    let real = Clock::from(vec![0, 1]);
+    assert!(core.is_closed(&carried.clock) && !core.is_closed(&real));
+    assert!(!core.load(&key, row(&carried, &real), &real));
+    assert!(core.applied().is_zero() && core.keys() == 0);
+    core.freeze(Slot(0), 0);
+    assert!(core.is_closed(&real));
+    assert!(core.load(&key, row(&carried, &real), &real));
+    assert_eq!((core.applied(), core.keys()), (&real, 1));
+}
+
+/// A client may have made up the clock of a version, so that it counts another one without what that
+/// counts. Whoever has written it behind had applied all of that, and it is loaded.
+#[test]
+fn rows_with_clocks_that_a_client_made_up_are_loaded() {
+    let key = doc("a");
+    let mut core = Core::new(Slot(3), false, None);
+    let first = put(0, &[1], &doc("b"));
+    let second = put(1, &[1, 1], &doc("b"));
+    let made_up = put(2, &[0, 1, 1], &key);
+    for version in [&first, &second, &made_up] {
+        core.arrive(version, 1, 4);
+    }
+    let counted = Clock::from(vec![1, 1, 1]);
+    assert!(!core.is_closed(&made_up.clock));
+    assert!(core.load(&key, row(&made_up, &made_up.clock), &counted));
+    assert_eq!(core.applied(), &counted);
 }
