@@ -67,13 +67,14 @@ impl Context {
     }
 
     /// All that this clock counts has been received by every server: own writes among it need not
-    /// travel any more.
+    /// travel any more. Their clocks may count more than it does, which was lost with a server: the
+    /// client does not depend on that.
     pub fn is_stable(&mut self, stable: &Clock) {
         let deps = &mut self.deps;
         self.own.retain(|own| {
             let everywhere = own.is_counted_by(stable);
             if everywhere {
-                deps.join(&own.clock);
+                deps.join(&own.clock.meet(stable));
             }
             !everywhere
         });

@@ -15,7 +15,8 @@
 //!   [`Core::received`] and [`Core::applied`], and the second is covered by the first.
 //! * Clocks are closed: a clock that counts a version covers its clock (INV-C2). Hence what is
 //!   applied is a causal cut at every moment (INV-S3), not only as far as somebody reads. What clients
-//!   bring need not be closed; it is closed before it is used.
+//!   bring need not be closed; it is closed before it is used. Nor may what protocol and clients bring
+//!   to a server that was taken off the ring and does not know it ([`Core::is_closed`]).
 //! * What is stable has been received by every server of the ring.
 //!
 //! What clients ask is in `look`, the ring in `ring`, the store behind in `store`, and the state as
@@ -265,8 +266,18 @@ impl Core {
         }
     }
 
+    /// Whether everything is counted by a clock that the pending versions among what it counts count.
+    /// If not, a client has made it up; or something was lost with a server, and this one has it and
+    /// has not heard of that: it is not on the ring any more. Then what is counted has another meaning
+    /// elsewhere, and to apply what was lost would show it.
+    pub fn is_closed(&self, clock: &Clock) -> bool {
+        let clock = self.real(clock);
+        self.applied.covers(&clock) || matches!(self.closed(&clock), Cow::Borrowed(_))
+    }
+
     /// What a clock counts, and everything that the pending versions among that count. Clocks of the
-    /// protocol are closed as they are; those that clients make up need not be.
+    /// protocol are closed as they are to whoever is on the ring; those that clients make up need not
+    /// be.
     fn closed<'a>(&self, clock: &'a Clock) -> Cow<'a, Clock> {
         let mut closed = Cow::Borrowed(clock);
         // The last version of an origin covers those before it.

@@ -71,6 +71,18 @@ fn own_writes_that_count_a_lost_one_keep_their_order() {
     complain(&trial::run(20128));
 }
 
+/// A server that was off the ring and did not know it had a version that was lost with it. It was
+/// asked for a snapshot that counts another version whose clock counts that one: without the lost one
+/// it could not show it. `lost` constructs it.
+#[test]
+fn a_snapshot_is_the_same_to_a_server_that_is_off_the_ring() {
+    let wish = Wish {
+        database: true,
+        ..Wish::default()
+    };
+    complain(&trial::run_as(30443, wish));
+}
+
 /// One that goes round in circles is a failed one.
 #[test]
 fn a_trial_that_does_not_end_is_given_up_with_words() {

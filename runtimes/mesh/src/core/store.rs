@@ -18,12 +18,17 @@ impl Core {
     /// shows depends on other keys, so here everything is applied that its writes depend on.
     ///
     /// Says whether the key is whole now. It is not if the entry counts versions that have not come
-    /// here yet: then it is to be loaded later. Nor if it counts more than it should.
+    /// here yet, or lacks what they depend on ([`Core::is_closed`]): then it is to be loaded later. Nor
+    /// if it counts more than it should.
     pub fn load(&mut self, key: &Key, entry: Entry, counted: &Clock) -> bool {
         if self.entry(key).is_some() {
             return true;
         }
-        if !counted.covers(entry.clock()) || self.integrate(entry.clock()).is_err() {
+        // What was written behind is closed. If it is not closed here, something was lost with a server
+        // that this one has, and it has not heard of that.
+        let clock = self.real(entry.clock());
+        let sound = counted.covers(entry.clock()) && counted.covers(&self.closed(&clock));
+        if !sound || self.integrate(entry.clock()).is_err() {
             return false;
         }
         match self.lines.get_mut(key) {

@@ -449,8 +449,11 @@ impl Server {
         for ((_, row), clock) in rows.into_iter().zip(clocks) {
             let stored = clock == row.counted;
             if !stored {
-                // Somebody else has written it since. What that counts is here or about to come.
-                let _ = self.core.integrate(&clock);
+                // Somebody else has written it since. What that counts is here or about to come, unless
+                // this server is not on the ring any more.
+                if self.core.is_closed(&clock) {
+                    let _ = self.core.integrate(&clock);
+                }
             }
             let ours = self.core.applied().covers(&self.core.real(&clock));
             let behind = &mut self.behind;

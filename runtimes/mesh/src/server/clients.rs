@@ -90,6 +90,7 @@ impl Server {
             return Err(Stop::Fail(Failure::Unavailable));
         }
         self.check_clocks(now, parked, out)?;
+        self.check_closed(now, parked, out)?;
         let slots = self.ring.slots();
         let stable = self.core.stable().clone();
         match &parked.request {
@@ -320,6 +321,24 @@ impl Server {
                 self.be_sure(now, parked, out)?;
                 bad(NEVER_MADE)
             }
+            false => Err(Stop::More),
+        }
+    }
+
+    /// What a client depends on, or a snapshot, is closed. One that is not, as this server sees it, was
+    /// made up; or another server made it that knows how many versions of a dead one count, and this
+    /// one is off the ring, has more of them, and would show those. Before it answers, it makes sure
+    /// that it is not.
+    fn check_closed(&mut self, now: Nanos, parked: &Parked, out: &mut Outbox) -> Result<(), Stop> {
+        let Some(deps) = deps_of(&parked.request) else {
+            return Ok(());
+        };
+        if self.core.is_closed(deps) {
+            return Ok(());
+        }
+        let mut dead = self.ring.seats.iter().filter(|seat| !seat.is_alive());
+        match dead.all(|seat| self.core.frozen().contains_key(&seat.slot)) {
+            true => self.be_sure(now, parked, out),
             false => Err(Stop::More),
         }
     }
