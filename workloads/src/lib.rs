@@ -33,6 +33,9 @@ pub struct Load {
     pub op: String,
     /// Its input.
     pub input: Value,
+    /// Whether it does nothing that another one sees. Then whoever sends it need not know what the
+    /// others did, which a runtime that keeps a context for each client would carry along.
+    pub apart: bool,
 }
 
 impl Load {
@@ -42,6 +45,16 @@ impl Load {
             function: function.to_owned(),
             op: op.to_owned(),
             input,
+            apart: false,
+        }
+    }
+
+    /// The same, and nothing that it does is seen by another one.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Load {
+            apart: true,
+            ..self
         }
     }
 }

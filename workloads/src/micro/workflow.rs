@@ -135,7 +135,7 @@ impl Chains {
                 ("to", Value::Int(to.into())),
                 ("bytes", Value::Int(self.bytes as i64)),
             ]);
-            Load::new("Workflow", "Load", input)
+            Load::new("Workflow", "Load", input).apart()
         });
         batches.collect()
     }

@@ -249,11 +249,7 @@ fn movie_loads(movie: &Movie) -> [Load; 3] {
 }
 
 fn load(function: &str, op: &str, input: &[(&str, Value)]) -> Load {
-    Load {
-        function: function.to_owned(),
-        op: op.to_owned(),
-        input: Value::map(input.iter().cloned()),
-    }
+    Load::new(function, op, Value::map(input.iter().cloned()))
 }
 
 fn invented_users(count: usize) -> Vec<User> {

@@ -70,7 +70,7 @@ pub(super) fn loads(dataset: &Dataset, reviews: usize) -> Vec<Load> {
         let batches = rows.chunks(BATCH);
         loads.extend(batches.map(|rows| {
             let rows = Value::list(rows.iter().cloned());
-            Load::new(function, op, Value::map([(field, rows)]))
+            Load::new(function, op, Value::map([(field, rows)])).apart()
         }));
     }
     loads

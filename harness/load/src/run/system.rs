@@ -61,7 +61,11 @@ impl System {
                     if system.watch.cancel.is_cancelled() {
                         return Err(RunError::Cancelled);
                     }
+                    let apart = load.apart;
                     system.load_one(n, load, &mut session).await?;
+                    if apart {
+                        session = Value::Null;
+                    }
                     done.set(done.get() + 1);
                     system.watch.progress.set(0, LOADED, done.get(), total);
                 }
