@@ -157,6 +157,7 @@ fn serve_app(
             function,
             op,
             input,
+            ..
         } in loads
         {
             let answer = client.ask(&function, &op, input).await;
