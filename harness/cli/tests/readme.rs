@@ -134,5 +134,5 @@ fn the_campaigns_that_are_shipped_are_valid() {
         assert!(parsed.is_ok(), "{}", parsed.unwrap_err());
         seen += 1;
     }
-    assert_eq!(seen, 14);
+    assert_eq!(seen, 16);
 }
