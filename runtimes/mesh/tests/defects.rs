@@ -214,9 +214,11 @@ fn kept_by(it: &Cluster, server: triptych_nodes::NodeId) -> Result<triptych_mesh
 /// meanwhile, and write a newer row. Then the store hears the first one again, at one time or another
 /// before that one has asked who is on the ring.
 fn an_old_keeper_comes_late(bug: Bug) -> Verdict {
-    for wait in [0, 50, 100, 150, 200] {
+    // When it asks again, it must not have heard that it is off the ring: one of these moments is such.
+    for wait in (0..60).map(|nth| 7 * nth) {
         let mut config = Config::of(3, Level::Async);
         config.timing.store_every = 10 * MS;
+        config.timing.ask_again_after = 60 * MS;
         on_cluster(config, bug, move |it| async move {
             let key = kept_by(&it, S1)?;
             it.warm(&key).await?;
