@@ -457,7 +457,7 @@ impl Server {
             }
             let ours = self.core.applied().covers(&self.core.real(&clock));
             let behind = &mut self.behind;
-            stuck |= !ours && !blind;
+            stuck |= !ours;
             if ours || blind {
                 behind.rows.insert(row.key.clone(), clock);
             }
